@@ -1,10 +1,13 @@
-"""Small data: the `tiny` encoders against classical features, and the logistic regression that every report shows.
+"""Small data: the `tiny` encoders against classical features, what `auto` makes of the two, and the logistic regression that
+every report shows.
 
-    python -m benchmarks.classical [--rows 500 1200] [--seeds 3] [--only image audio text] [--set KEY=VALUE] [--store DIR]
+    python -m benchmarks.classical [--rows 500 1200] [--seeds 3] [--only image audio text] [--encoders tiny classical auto]
+                                   [--pictures cifar10_12k/manifest.csv] [--set KEY=VALUE] [--store DIR]
 
 Pictures of cifar10_12k, sounds of avdigits (test speakers unseen in training), and captions of which half name the class
 (benchmarks/captions.py), each subset drawn by data.max_rows. Test rows choose nothing. CPU seconds are of extraction and
-training.
+training; those of `auto` are the sum of both encoders' where the same call, or an earlier one on the same store, has trained
+them, and measured where it is the only one (--encoders auto).
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from benchmarks.measure import machine
 from benchmarks.training_run import TrainingRun, train_and_evaluate
 from data_contracts.modalities import ALL_MODALITIES
 
-ENCODERS = ("tiny", "classical")
+ENCODERS = ("tiny", "classical", "auto")
 
 
 def main() -> None:
@@ -30,36 +33,38 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=[500, 1200])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", nargs="+", choices=["image", "audio", "text"], default=["image", "audio", "text"])
+    parser.add_argument("--encoders", nargs="+", choices=ENCODERS, default=list(ENCODERS))
+    parser.add_argument("--pictures", default="cifar10_12k/manifest.csv", help="below --shared")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of every training")
     parser.add_argument("--store", help="keep what is computed here; a broken run goes on from it")
     options = parser.parse_args()
     print(machine("torch", "scikit-learn"), flush=True)
-    print("| set | rows: train, test | encoder | accuracy, mean (each) | classical floor | CPU s |", flush=True)
-    print("|---|---|---|---|---|---|", flush=True)
+    print("| set | rows: train, test | encoder | accuracy, mean (each) | val loss (each) | classical floor | CPU s |")
+    print("|---|---|---|---|---|---|---|", flush=True)
     with ExitStack() as stack:
         store = Path(options.store or stack.enter_context(tempfile.TemporaryDirectory()))
         store.mkdir(parents=True, exist_ok=True)
         for kind in options.only:
-            data = find_data(kind, Path(options.shared).resolve(), store)
-            others = [f"encoders.{name}=off" for name in ALL_MODALITIES if name != kind]
+            data = find_data(kind, Path(options.shared).resolve(), options.pictures, store)
+            name = "captions" if kind == "text" else data.parent.name if data.is_file() else data.name
+            others = [f"encoders.{other}=off" for other in ALL_MODALITIES if other != kind]
             common = [*others, f'data.allowed_roots=["{Path(options.shared).resolve()}"]', *options.set]
             for rows in options.rows:
-                for encoder in ENCODERS:
+                for encoder in options.encoders:
                     settings = [*common, "split.near_duplicates=false", f"data.max_rows={rows}"]
                     settings.append(f"encoders.{kind}={encoder}")
                     runs = [
                         train_and_evaluate(str(data), [*settings, f"seed={seed}"], store)
                         for seed in range(options.seeds)
                     ]
-                    print(_line(data.parent.name if kind != "text" else "captions", kind, encoder, runs), flush=True)
+                    print(_line(name, kind, encoder, runs), flush=True)
 
 
-def find_data(kind: str, shared: Path, store: Path) -> Path:
+def find_data(kind: str, shared: Path, pictures: str, store: Path) -> Path:
     """The manifest of a modality."""
     if kind == "audio":
         return shared / "avdigits/manifest.csv"
-    pictures = shared / "cifar10_12k/manifest.csv"
-    return pictures if kind == "image" else write_manifest(pictures.parent, store / "captions.csv")
+    return shared / pictures if kind == "image" else write_manifest(shared / "cifar10_12k", store / "captions.csv")
 
 
 def _line(name: str, kind: str, encoder: str, runs: list[TrainingRun]) -> str:
@@ -68,11 +73,20 @@ def _line(name: str, kind: str, encoder: str, runs: list[TrainingRun]) -> str:
         100 * (run.report.classical.by_inputs[kind].metrics["accuracy"] or 0) for run in runs if run.report.classical
     ]
     fitted = runs[0].report.classical.by_inputs[kind].rows if runs[0].report.classical else 0
-    each = ", ".join(f"{value:.1f}" for value in reached)
+    each = ", ".join(
+        f"{value:.1f}{f' {run.chosen}' if run.chosen else ''}" for value, run in zip(reached, runs, strict=True)
+    )
+    sizes = f"{fitted:,}, {runs[0].report.rows:,}"
+    losses = ", ".join(f"{_val_loss(run):.3f}" for run in runs)
     return (
-        f"| {name}, {kind} | {fitted:,}, {runs[0].report.rows:,} | {encoder} | {statistics.mean(reached):.1f} ({each}) | "
+        f"| {name}, {kind} | {sizes} | {encoder} | {statistics.mean(reached):.1f} ({each}) | {losses} | "
         f"{statistics.mean(floors):.1f} | {statistics.mean(run.cpu_s for run in runs):.0f} |"
     )
+
+
+def _val_loss(run: TrainingRun) -> float:
+    best = run.history["best_epoch"]
+    return next(float(epoch["val_loss"]) for epoch in run.history["epochs"] if epoch["epoch"] == best)
 
 
 if __name__ == "__main__":

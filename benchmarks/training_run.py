@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 import resource
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from data_contracts.refs import EvalReport
-from flows.data_stages import extract_to_evaluate, extract_to_train, prepare
+from flows.data_stages import extract_to_evaluate, prepare
+from flows.encoder_choice import train_chosen
 from flows.request import make_request, resolve_config
 from flows.run_state import RunState
 from flows.stages import Stages
 from tasks.evaluate.evaluate import evaluate
-from tasks.train.request import TrainRequest
+from tasks.store import digest_json
 from tasks.train.train import train
 
 
@@ -26,6 +26,8 @@ class TrainingRun:
 
     report: EvalReport
     history: dict[str, Any]
+    chosen: str
+    """The encoders that the validation rows chose; empty where they were named."""
     extract_s: float
     """Wall seconds in which what it reads was computed."""
     train_s: float
@@ -44,26 +46,39 @@ class TrainingRun:
 
 
 def train_and_evaluate(data: str, overrides: Sequence[str], store: Path) -> TrainingRun:
-    """A model trained on a manifest under `KEY=VALUE` settings.
+    """A model trained on a manifest under `KEY=VALUE` settings; with encoders left open, the better one of several.
 
     What an earlier call left in `store` is not done again; its times are those that were taken when it was.
     """
     config = resolve_config(None, data, overrides)
     request = make_request(config, str(store), None, "benchmark")
     valid = prepare(request, config, Stages(), RunState())
-    before, start = cpu_s(), time.perf_counter()
-    features = extract_to_train(valid, config, request.store, Stages(), RunState())
-    extracted = time.perf_counter()
-    checkpoint = train(TrainRequest(valid=valid, features=features, config=config), request.store)
-    taken = {"extract_s": extracted - start, "train_s": time.perf_counter() - extracted, "cpu_s": cpu_s() - before}
-    times = store / f"times-{checkpoint.train_key}.json"
-    if times.exists():
-        taken = json.loads(times.read_text(encoding="utf-8"))
-    times.write_text(json.dumps(taken), encoding="utf-8")
+    before, run_state = cpu_s(), RunState()
+    trained = train_chosen(None, valid, request, Stages(train=train), run_state)
+    config, checkpoint, features = trained.request.config, trained.checkpoint, trained.features
+    seconds = run_state.seconds
+    taken = {"extract_s": seconds["extract"], "train_s": seconds["train"], "cpu_s": cpu_s() - before}
+    choice = run_state.encoder_choice
+    taken = _kept(taken, [checkpoint.uri] if choice is None else [one.uri for one in choice.compared], store)
     features = extract_to_evaluate(checkpoint, valid, features, config, request.store, Stages(), RunState())
     report = evaluate(valid, features, checkpoint, None, config, request.store)
     history = json.loads(request.store.path(f"{checkpoint.uri}/history.json").read_text(encoding="utf-8"))
-    return TrainingRun(report, history, **taken)
+    chosen = [one.encoders for one in choice.compared if one.chosen] if choice else []
+    return TrainingRun(report, history, ", ".join(chosen[0].values()) if chosen else "", **taken)
+
+
+def _kept(taken: dict[str, float], trainings: list[str], store: Path) -> dict[str, float]:
+    """What these trainings took together when they were done, each by itself or all in one run; now, where they are new."""
+    keys = [uri.rpartition("/")[2] for uri in trainings]
+    parts = [store / f"times-{key}.json" for key in keys]
+    all_of_them = parts[0] if len(parts) == 1 else store / f"times-{digest_json(keys)}.json"
+    if not all_of_them.exists() and all(part.exists() for part in parts):
+        known = [json.loads(part.read_text(encoding="utf-8")) for part in parts]
+        taken = {name: sum(one[name] for one in known) for name in taken}
+    if all_of_them.exists():
+        taken = json.loads(all_of_them.read_text(encoding="utf-8"))
+    all_of_them.write_text(json.dumps(taken), encoding="utf-8")
+    return taken
 
 
 def cpu_s() -> float:

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from data_contracts.comparison import ComparisonRef
 from data_contracts.compression import CompressionRef
+from data_contracts.encoder_choice import EncoderChoice
 from data_contracts.explanations import ExplanationRef
 from data_contracts.refs import (
     AuditRef,
@@ -34,6 +35,8 @@ class RunRefs(Frozen):
     clean: CleanRef | None = None
     valid: ValidatedRef | None = None
     features: dict[InputName, FeatureRef] = Field(default_factory=dict)
+    encoder_choice: EncoderChoice | None = Field(default=None, exclude_if=lambda choice: choice is None)
+    """Under encoders.KIND = auto."""
     start: ChampionRef | None = None
     """The model whose weights training tried, under train.continue_from."""
     start_choice: StartChoice | None = Field(default=None, exclude_if=lambda choice: choice is None)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from data_contracts.encoder_choice import EncoderChoice
 from data_contracts.recognition import Recognition
 from data_contracts.refs import Compared, Decision, DriftTest, Frozen, Metrics, RuleResult, Split
 from data_contracts.training_history import ComparedStart, TrainRowChanges
@@ -284,6 +285,8 @@ class RunSummary(SummaryPart):
     robustness: dict[str, tuple[CorruptedSummary, ...]] | None = _IF_KNOWN
     """`image/noise` to its figures by severity, where evaluate.robustness measured any."""
     forgetting: dict[Literal["old", "new"], Compared] | None = _IF_KNOWN
+    encoder_choice: EncoderChoice | None = _IF_KNOWN
+    """Under encoders.KIND = auto."""
     warm_start: WarmStartSummary | None = _IF_KNOWN
     """Under train.continue_from."""
     linear_baseline: BaselineSummary | None = _IF_KNOWN

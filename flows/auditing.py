@@ -26,6 +26,7 @@ from tasks import progress
 from tasks.audit.rows import scored_classes
 from tasks.config import RunConfig
 from tasks.contract import read_table
+from tasks.encoder_choice import require_named
 from tasks.errors import UsageError
 from tasks.ingest.manifest.label_columns import UNLABELLED
 from tasks.ingest.sources.resolve import locate_data
@@ -50,6 +51,7 @@ def audit_manifest(
     """
     request = replace(request, config=audit_config(request.config))
     require_classes(request.config)
+    require_named(request.config, "audit")
     stages, parts, run_state = stages or Stages(), parts or AuditStages(), run_state or RunState()
     refusal = failure([check for check in preflight(request) if check.name not in NOT_NEEDED])
     if refusal is not None:

@@ -12,6 +12,7 @@ from flows.request import Request
 from flows.run_state import RunState
 from tasks import progress
 from tasks.config import RunConfig
+from tasks.encoder_ids import AUTO
 from tasks.errors import EnvironmentFailed, UsageError
 from tasks.evaluate.comparison import ComparisonRows, require_same_problem
 from tasks.extract.extract import Splits, features_fingerprint
@@ -98,9 +99,10 @@ def prepare_model(
     assert run_state.valid is not None
     card = read_card(request.store.path(champion.uri), champion.card_sha256)
     config = champion_config(champion, card, request)
-    if reading(config, run_state.features) == reading(request.config, run_state.features) and set(
-        map(modality_of, run_state.features)
-    ) == {modality for modality in ALL_MODALITIES if config.encoders.of(modality) != "off"}:
+    its_modalities = {modality for modality in ALL_MODALITIES if config.encoders.of(modality) != "off"}
+    # Asked first: what its model does not read has no encoder that could be told apart.
+    is_alike = its_modalities == set(map(modality_of, run_state.features))
+    if is_alike and reading(config, run_state.features) == reading(request.config, run_state.features):
         return PreparedChampion(champion=champion, valid=run_state.valid, features=run_state.features)
     progress.log(f"evaluate: {who} version {champion.version} reads these samples under settings of its own")
     aside = RunState(before=run_state.before)
@@ -148,7 +150,9 @@ def champion_config(champion: ChampionRef, card: ModelCard, request: Request) ->
         encoders[modality] = (
             packaged_encoder(folder)
             if is_packaged(modality, spec, folder)
-            else find_again(modality, spec, request.config.encoders.of(modality))
+            else find_again(
+                modality, spec, spec.encoder if (now := request.config.encoders.of(modality)) == AUTO else now
+            )
         )
     frozen = any(spec.reads == "embedding" and spec.weights_sha256 is not None for spec in specs.values())
     limits = request.config.media.model_dump(include={"timeout_s", "memory_mb"})  # of this machine, not of the model

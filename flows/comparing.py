@@ -25,6 +25,7 @@ from tasks.compare.choosing import Chosen, choose_variants, compare_config, requ
 from tasks.compare.outcome import Rules, compare_fits, keep_comparison
 from tasks.compare.variants import Known, Variant, list_candidates
 from tasks.config import RunConfig, with_settings
+from tasks.encoder_choice import require_named
 from tasks.errors import DataError, UsageError
 from tasks.evaluate.comparison import ComparisonRows
 from tasks.problems.registry import get_metric, metric_names, problem_of
@@ -55,6 +56,7 @@ def compare_models(request: Request, stages: Stages | None = None, perform: Perf
 
 def require_ready(request: Request) -> None:
     """All is checked that can be before data are read: the variants' names and settings, their encoders' files, the machine."""
+    require_named(request.config, "compare")
     require_known(request.config)
     asked = (*request.config.compare.variants, request.config.compare.reference)
     configs = [request.config]

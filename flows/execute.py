@@ -8,6 +8,7 @@ from typing import TypeVar
 from data_contracts.run_record import RunRecord
 from data_contracts.run_summary import Finding, PreflightCheck, RunSummary
 from flows.collecting import collect_after_run
+from flows.encoder_choice import resolved
 from flows.environment import run_tags
 from flows.history import RUNS, leave_history, repeated_run, runs_of_verdict
 from flows.pipeline import evaluate_champion, run_pipeline
@@ -49,10 +50,11 @@ def execute(
         if error is not None:
             raise error
         pipeline(request, refreshing(stages, request), run_state)
-        measure_cost(request, run_state)
+        measure_cost(resolved(request, run_state), run_state)
 
     with recorded(request, "retrain", run_state):
         error = attempt(work, run_state)
+        request = resolved(request, run_state)
         summary = leave_results(request, run_state, "retrain", error)
         record(request, run_state, summary)
     if summary.repeats is not None:

@@ -19,6 +19,7 @@ from flows.records import CONFIG, LOCK, REFS, RUN, RunStart
 from flows.request import Request
 from tasks import locks
 from tasks.config import RunConfig
+from tasks.encoder_choice import open_modalities, with_encoders
 from tasks.errors import EnvironmentFailed, UsageError
 from tasks.escaping import one_line
 from tasks.reporting.run_history import point_of, write_history
@@ -81,14 +82,17 @@ def _verdict_of(store: Store, run: str) -> str | None:
 
 
 def run_config(store: Store, run: str) -> RunConfig:
-    """The resolved config of a run. EnvironmentFailed where it is not there or is another release's."""
+    """The resolved config of a run, with the encoders that it chose where it was to. EnvironmentFailed where it is not there or
+    is another release's."""
     try:
-        return RunConfig.model_validate(_json(store, run, CONFIG))
+        config = RunConfig.model_validate(_json(store, run, CONFIG))
     except ValidationError as error:
         first = error.errors()[0]
         raise EnvironmentFailed(
             f"run {run}: {CONFIG} is of another release ({'.'.join(map(str, first['loc']))}: {first['msg']}); retrain anew"
         ) from None
+    choice = run_refs(store, run).encoder_choice if open_modalities(config) else None
+    return config if choice is None else with_encoders(config, choice.encoders)
 
 
 def _json(store: Store, run: str, name: str) -> Any:

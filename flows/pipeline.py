@@ -10,22 +10,20 @@ from flows.champion import (
     checkpoint_of,
     prepare_champion,
     require_comparable,
-    require_unseen_test_rows,
 )
 from flows.data_stages import (
     extract_features,
     extract_to_evaluate,
-    extract_to_train,
     prepare,
     require_trainable,
 )
+from flows.encoder_choice import train_chosen
 from flows.journaling import record_decisions, record_verdict
 from flows.request import Request
 from flows.results import ask_for_approval, results_in
 from flows.run_state import RunState
 from flows.signing import load_sign_key
 from flows.stages import Stages
-from flows.training_start import choose_start
 from tasks import run_log
 from tasks.config import RunConfig
 from tasks.errors import PromotionRefused, UsageError
@@ -35,10 +33,8 @@ from tasks.modeling.card import CARD, read_card
 from tasks.publish.approval import waiting_verdicts
 from tasks.publish.publish import PublishInputs
 from tasks.publish.registry import fetch_champion
-from tasks.reporting.artifacts import read_history
 from tasks.samples import Samples
 from tasks.store import Store, digest_file
-from tasks.train.request import TrainRequest
 
 
 def run_pipeline(request: Request, stages: Stages, run_state: RunState) -> None:
@@ -55,17 +51,9 @@ def run_pipeline(request: Request, stages: Stages, run_state: RunState) -> None:
         champion = fetch_champion(request.name, config.publish.alias, store, request.tracking_uri, request.verify_key)
         if champion is not None:
             require_comparable(champion, read_card(store.path(champion.uri), champion.card_sha256), valid, request)
-    features = run_state.features = extract_to_train(valid, config, store, stages, run_state)
-    with run_state.timed("train"):
-        start, run_state.start_choice = choose_start(champion, valid, features, request)
-        run_state.start = start
-        if start is not None and config.train.continue_from == "champion":
-            require_unseen_test_rows(start, valid, store)
-        checkpoint = run_state.checkpoint = stages.train(
-            TrainRequest(valid=valid, features=features, config=config, champion=start), store
-        )
-    told = run_state.start_choice.notes if run_state.start_choice else ()
-    run_log.log_checkpoint(checkpoint, read_history(checkpoint, store), run_state.reused(checkpoint), told)
+    trained = train_chosen(champion, valid, request, stages, run_state)
+    request, config, checkpoint = trained.request, trained.request.config, trained.checkpoint
+    features, start = trained.features, run_state.start
     features = run_state.features = extract_to_evaluate(checkpoint, valid, features, config, store, stages, run_state)
     with run_state.timed("evaluate"):  # asked again: training takes time, and another model may have been promoted
         champion = run_state.champion = fetch_champion(

@@ -3,43 +3,36 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal, TypedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
+from data_contracts.encoder_choice import ComparedEncoders, EncoderChoice
 from data_contracts.modalities import modality_of
-from data_contracts.refs import CleanRef, FeatureRef, InputName, Modality, RawRef, Split, ValidatedRef
+from data_contracts.refs import CheckpointRef, CleanRef, FeatureRef, InputName, Modality, RawRef, Split, ValidatedRef
+from data_contracts.training_history import StartChoice
 from flows.champion import champion_to_continue
 from flows.data_stages import flipped, tries_flip, with_earlier
+from flows.encoder_choice import find_choice
+from flows.plan_choice import plan_of_open
+from flows.plan_line import Action, PlanLine
 from flows.plan_since import Earlier, last_run, rates
 from flows.request import Request
 from flows.training_start import MOST_CHANGED, choose_start, describe_start
 from tasks.contract import read_table
+from tasks.encoder_choice import compare, encoders_to_try, open_modalities, with_encoders
 from tasks.extract.extract import clean_of, features_fingerprint, plan_shards, preview_features, stored_digests
 from tasks.ingest.ingest import ingest_key
 from tasks.ingest.manifest.row_changes import RowChanges
 from tasks.ingest.manifest.scan import scan
 from tasks.ingest.sources.resolve import locate_data
 from tasks.media.media_store import media_fingerprint, media_index
+from tasks.reporting.artifacts import read_history
+from tasks.train.paired_losses import stored_losses
 from tasks.train.request import TrainRequest
 from tasks.train.train import train_key
 from tasks.validate.validate import samples_key
 
-Action = Literal["reuse", "compute", "ok", "warn", "fail"]
 EPOCHS = "at most so many epochs"
-
-
-class PlanLine(TypedDict):
-    """What a retrain would do in one stage."""
-
-    stage: str
-    action: Action
-    """Of a check before the stages, its outcome; of rows that have changed, or of which no earlier run tells, `ok`."""
-    count: int | None
-    """Rows, samples, media, epochs or models; None where it is not known yet."""
-    seconds: float | None
-    """At most about so long, by the slowest of the last runs of this model; None where none tells."""
-    why: str
 
 
 def plan_retrain(request: Request) -> list[PlanLine]:
@@ -49,7 +42,41 @@ def plan_retrain(request: Request) -> list[PlanLine]:
 
 def plan_rows(request: Request, raw: RawRef) -> list[PlanLine]:
     """The same, of rows that were read already."""
-    return _Plan(request, with_earlier(raw, request), last_run(request), rates(request)).lines()
+    raw, earlier, known_rates = with_earlier(raw, request), last_run(request), rates(request)
+
+    def plan(request: Request) -> _Plan:
+        """Under these settings."""
+        return _Plan(request, raw, earlier, known_rates, bool(kinds))
+
+    kinds = open_modalities(request.config)
+    if not kinds:
+        return plan(request).lines()
+    return plan_of_open(request, raw.modalities, lambda one: _known_choice(one, plan), lambda one: plan(one).lines())
+
+
+def _known_choice(request: Request, plan: Callable[[Request], _Plan]) -> EncoderChoice | None:
+    """What a retrain would choose of encoders that are left open; None while one of its trainings is not in the store."""
+    valid = plan(request).validated()
+    if valid is None:
+        return None
+    checkpoints: dict[str, CheckpointRef] = {}
+
+    def find(encoders: dict[Modality, str]) -> ComparedEncoders | None:
+        """What a model reached that is in the store."""
+        one = plan(replace(request, config=with_encoders(request.config, encoders)))
+        asked, _ = one.training(valid, one.extraction(valid)[0])
+        found = request.store.find("checkpoints", train_key(asked, request.store))
+        if found is None:
+            return None
+        checkpoint = checkpoints[str(encoders)] = CheckpointRef.model_validate(found.ref)
+        history = read_history(checkpoint, request.store)
+        return None if history is None else compare(encoders, checkpoint, history)
+
+    return find_choice(
+        encoders_to_try(request.config, valid.clean.modalities),
+        find,
+        lambda one, other: stored_losses(checkpoints[str(one)], checkpoints[str(other)], request.store),
+    )
 
 
 def describe_plan(lines: list[PlanLine]) -> str:
@@ -69,6 +96,8 @@ class _Plan:
     raw: RawRef
     earlier: Earlier | None
     rates: dict[str, float]
+    is_candidate: bool
+    """Whether its model is one of several that the validation rows choose from."""
 
     def lines(self) -> list[PlanLine]:
         """Of every stage, in their order."""
@@ -84,11 +113,20 @@ class _Plan:
         found = store.find("validations", samples_key(clean, config))
         if found is None:
             validate = self._line("validate", clean.rows, clean.rows, "samples that were not validated yet")
-            return [rows, ingest, validate, *self._extract(clean)[1], *self._unknown_training(changes)]
+            return [rows, ingest, validate, *self.extraction(clean)[1], *self._unknown_training(changes)]
         valid = ValidatedRef.model_validate(found.ref)
         validate = _line("validate", "reuse", valid.rows, "the contract was met by these samples")
-        features, extract = self._extract(valid)
+        features, extract = self.extraction(valid)
         return [rows, ingest, validate, *extract, *self._known_training(valid, features, changes)]
+
+    def validated(self) -> ValidatedRef | None:
+        """The samples that met their contract; None where they are not in the store."""
+        found = self.request.store.find("clean", ingest_key(self.raw, self.request.config))
+        clean = self._same_elsewhere() if found is None else CleanRef.model_validate(found.ref)
+        found = (
+            None if clean is None else self.request.store.find("validations", samples_key(clean, self.request.config))
+        )
+        return None if found is None else ValidatedRef.model_validate(found.ref)
 
     def _same_elsewhere(self) -> CleanRef | None:
         """The samples of the last run, where these rows differ from its own by their places only."""
@@ -157,7 +195,8 @@ class _Plan:
         why = f"at most {lacking} media to compute, {len(digests) + new - lacking} in the store"
         return self._extraction(modality, lacking, len(digests) + new, why, fingerprint)
 
-    def _extract(self, samples: CleanRef | ValidatedRef) -> tuple[dict[InputName, FeatureRef], list[PlanLine]]:
+    def extraction(self, samples: CleanRef | ValidatedRef) -> tuple[dict[InputName, FeatureRef], list[PlanLine]]:
+        """The features as they will be, and a line for each input."""
         config, store = self.request.config, self.request.store
         features = preview_features(samples, config, store, plan_shards(samples, config, store))
         lines = [
@@ -209,9 +248,8 @@ class _Plan:
         self, valid: ValidatedRef, features: dict[InputName, FeatureRef], changes: RowChanges | None
     ) -> list[PlanLine]:
         store, splits = self.request.store, valid.clean.splits
-        start, choice = choose_start(champion_to_continue(self.request), valid, features, self.request)
-        asked = TrainRequest(valid=valid, features=features, config=self.request.config, champion=start)
-        key = train_key(asked, store)
+        asked, choice = self.training(valid, features)
+        start, key = asked.champion, train_key(asked, store)
         if store.find("checkpoints", key) is not None:
             train = _line("train", "reuse", 1, "this model is in the store")
             known = self.earlier is not None and self.earlier.refs.valid == valid
@@ -222,6 +260,14 @@ class _Plan:
         reasons = [self._why_trained(changes), "other features" if any(it.computed for it in features.values()) else ""]
         why = "; ".join(filter(None, [*(list(filter(None, reasons)) or [EPOCHS]), describe_start(start, choice)]))
         return self._train_and_after(splits, "resumes from its last epoch" if resumed else why)
+
+    def training(
+        self, valid: ValidatedRef, features: dict[InputName, FeatureRef]
+    ) -> tuple[TrainRequest, StartChoice | None]:
+        """What would be trained, and what a person is told of its start."""
+        champion = champion_to_continue(self.request)
+        start, choice = choose_start(champion, valid, features, self.request, self.is_candidate)
+        return TrainRequest(valid=valid, features=features, config=self.request.config, champion=start), choice
 
     def _train_and_after(self, splits: Mapping[Split, int], why: str) -> list[PlanLine]:
         epochs = self.request.config.train.epochs

@@ -16,12 +16,12 @@ from data_contracts.modalities import ALL_MODALITIES
 from data_contracts.refs import Modality
 from data_contracts.run_summary import PreflightCheck
 from flows.champion import champion_config
-from flows.plan import PlanLine
+from flows.plan_line import PlanLine
 from flows.records import shown_path
 from flows.request import Request
 from tasks.config_sections import REMOTE_SCHEMES
 from tasks.devices import describe_device
-from tasks.encoder_ids import encoder_reads, parse_encoder
+from tasks.encoder_ids import AUTO, BUILT_IN, encoder_reads, parse_encoder
 from tasks.errors import CrossmodalError, EnvironmentFailed, UsageError
 from tasks.ingest.manifest.corrections import read_corrections
 from tasks.ingest.sources.remote import how_to_allow, is_remote
@@ -152,6 +152,10 @@ def _decoders(request: Request) -> tuple[bool, str]:
 def _encoder(modality: Modality, request: Request) -> tuple[bool, str]:
     config = request.config
     encoder = config.encoders.of(modality)
+    if encoder == AUTO:
+        for one in BUILT_IN:
+            asked_layers(modality, one, encoder_reads(one, modality, config.train.regime), config.encoders)
+        return True, f"auto: {' and '.join(BUILT_IN)}, without weights; the validation rows choose"
     asked_layers(modality, encoder, encoder_reads(encoder, modality, config.train.regime), config.encoders)
     parsed = parse_encoder(encoder, modality)
     if parsed.family == "torchvision":

@@ -27,6 +27,7 @@ from data_contracts.run_summary import (
 from flows.request import Request
 from flows.results import quarantine_of
 from flows.run_state import RunState
+from tasks.encoder_choice import describe_choice
 from tasks.holdout_reuse import MANY, describe_uses
 from tasks.ingest.ingest import quarantine_csv
 from tasks.problems.intervals import CONFIDENCE
@@ -92,11 +93,12 @@ def summarise(
         if report and report.classical
         else None,
         read=run_state.raw.recognition if run_state.raw else None,
+        encoder_choice=run_state.encoder_choice,
         warm_start=_warm_start(run_state, request.store),
         notes=(
             *notes_of(run_state),
             *_training_notes(run_state, request.store),
-            *_classical_notes(report, request),
+            *_classical_notes(report, request, run_state),
             *notes_of_store(request.store),
         )
         or None,
@@ -120,8 +122,9 @@ def notes_of(run_state: RunState) -> tuple[str, ...]:
 
 def _training_notes(run_state: RunState, store: Store) -> tuple[str, ...]:
     history = read_history(run_state.checkpoint, store)
+    chosen = describe_choice(run_state.encoder_choice) if run_state.encoder_choice else ""
     told = run_state.start_choice.notes if run_state.start_choice else ()
-    return (*told, *(history.notes if history else ()))
+    return (*([chosen] if chosen else ()), *told, *(history.notes if history else ()))
 
 
 def start_notes(run_state: RunState, store: Store) -> tuple[str, ...]:
@@ -149,8 +152,8 @@ def _warm_start(run_state: RunState, store: Store) -> WarmStartSummary | None:
     )
 
 
-def _classical_notes(report: EvalReport | None, request: Request) -> tuple[str, ...]:
-    return () if report is None else classical_warnings(report, request.config)
+def _classical_notes(report: EvalReport | None, request: Request, run_state: RunState) -> tuple[str, ...]:
+    return () if report is None else classical_warnings(report, request.config, run_state.encoder_choice)
 
 
 def notes_of_store(store: Store) -> tuple[str, ...]:

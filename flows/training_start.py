@@ -15,6 +15,7 @@ from tasks.modeling.card import ModelCard, read_card
 from tasks.modeling.pretrained.describe import identify_encoder
 from tasks.modeling.training_rows import are_known, compare_train_rows, read_rows
 from tasks.samples import Samples
+from tasks.store import Store
 from tasks.train.heads import continued_head, heads_to_train
 
 MOST_CHANGED = 0.10
@@ -22,22 +23,41 @@ MOST_CHANGED = 0.10
 
 
 def choose_start(
-    champion: ChampionRef | None, valid: ValidatedRef, features: Mapping[InputName, FeatureRef], request: Request
+    champion: ChampionRef | None,
+    valid: ValidatedRef,
+    features: Mapping[InputName, FeatureRef],
+    request: Request,
+    is_candidate: bool = False,
 ) -> tuple[ChampionRef | None, StartChoice | None]:
     """(the champion whose weights are tried, what a person is told of it); None, None where the config does not ask for it.
 
-    Under `champion` it is the one that there is. Under `auto` it must also be alike, must not know today's test rows nor have
-    been trained on the validation rows by which it is judged, and at most a tenth of its train rows may have changed.
+    Under `champion` it is the one that there is; where models of several encoders are compared (`is_candidate`) it must have
+    the same, and not have been trained on the validation rows that compare them. Under `auto` it must also be alike, must not
+    know today's test rows nor have been trained on the validation rows by which it is judged, and at most a tenth of its train
+    rows may have changed.
     """
     asked = request.config.train.continue_from
     if asked == "none":
         return None, None
     if champion is None:
         return None, StartChoice(why="there is no champion to continue from")
+    if asked == "champion" and is_candidate:
+        why = _why_no_candidate(champion, valid, features, request)
+        return (None if why else champion), StartChoice(why=f"version {champion.version} {why}" if why else "")
     if asked == "champion":
         return champion, StartChoice()
     choice = _judge(champion, valid, features, request)
     return (None if choice.why else champion), choice
+
+
+def _why_no_candidate(
+    champion: ChampionRef, valid: ValidatedRef, features: Mapping[InputName, FeatureRef], request: Request
+) -> str:
+    """Why models of other encoders are not compared with one that is continued from the champion; empty: they are."""
+    card = read_card(request.store.path(champion.uri), champion.card_sha256)
+    if any(name in card.encoders and card.encoders[name].encoder != ref.encoder for name, ref in features.items()):
+        return "has other encoders"
+    return _why_knows_val(champion, valid, request.store)
 
 
 def _judge(
@@ -100,6 +120,10 @@ def _why_unfair(champion: ChampionRef, valid: ValidatedRef, request: Request) ->
     seen, of = seen_test_rows(champion, valid, store)
     if seen:
         return f"was trained on {len(seen):,} of {of:,} test rows, or on others of their groups"
+    return _why_knows_val(champion, valid, store)
+
+
+def _why_knows_val(champion: ChampionRef, valid: ValidatedRef, store: Store) -> str:
     val = Samples.read(store.path(valid.uri)).of_split("val")
     learned = int(are_known(val.ids, read_rows(store.path(champion.uri))["train"]).sum())
     return f"was trained on {learned:,} of {len(val):,} validation rows" if learned else ""

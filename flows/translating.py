@@ -22,6 +22,7 @@ from flows.translate_outcome import describe, leave_results, require_out, table_
 from tasks import progress
 from tasks.config import RunConfig
 from tasks.contract import read_table
+from tasks.encoder_choice import require_named
 from tasks.errors import UsageError
 from tasks.evaluate.comparison import ComparisonRows
 from tasks.evaluate.paired import compare_evaluations
@@ -87,6 +88,7 @@ def require_ready(request: Request, out: Path | None) -> None:
     """All is checked that can be before data are read."""
     config = request.config
     asked = config.translate
+    require_named(config, "translate")
     for what, name in (("source", asked.source), ("target", asked.target)):
         if config.encoders.of(name) == "off":
             modality = name.partition("_")[0]

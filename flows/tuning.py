@@ -20,6 +20,7 @@ from flows.tune_profile import profile_target, save_profile
 from flows.tune_trials import Budget, Perform, TrialStages, perform_here, require_results, run_trials
 from tasks import locks
 from tasks.config import RunConfig
+from tasks.encoder_choice import require_named
 from tasks.errors import UsageError
 from tasks.evaluate.rule_checks import require_rules_fit
 from tasks.packages import missing_packages_named
@@ -58,6 +59,7 @@ def tune_model(
 def require_ready(request: Request, save: str | None) -> Path:
     """Where the profile will be saved, all checked that can be before data are read."""
     config, tune = request.config, request.config.tune
+    require_named(config, "tune")
     if tune.search_space is not None:
         require_valid_space(tune.search_space, trial_config(config))
     target = profile_target(request, save)

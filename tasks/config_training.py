@@ -55,7 +55,8 @@ class LayersConfig(_LayersPerModality):
 
 class EncodersConfig(_OnePerModality):
     """One encoder id per modality: `tiny`, `classical`, `torchvision:NAME[@WEIGHTS]`, `hf:ID_OR_FOLDER[@REVISION]`, and
-    `timm:NAME` and `st:NAME`, short for models of timm and of sentence-transformers on the hub; `off` leaves it out.
+    `timm:NAME` and `st:NAME`, short for models of timm and of sentence-transformers on the hub; `auto` trains with `tiny` and
+    with `classical` and keeps what is better on the validation rows; `off` leaves it out.
 
     WEIGHTS is a .safetensors file, the name of torchvision's own weights, or `random` to train from scratch.
     """

@@ -9,9 +9,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from data_contracts.refs import Modality
+from tasks.errors import UsageError
 from tasks.modalities import MODALITIES
 
-Family = Literal["tiny", "classical", "off", "torchvision", "hf", "model"]
+Family = Literal["tiny", "classical", "auto", "off", "torchvision", "hf", "model"]
 Reads = Literal["embedding", "inputs"]
 MOST_LAYERS = 10_000
 Layer = Annotated[int, Field(ge=1, le=MOST_LAYERS)] | Literal["last"]
@@ -25,10 +26,10 @@ RANDOM = "random"
 
 BUILT_IN = ("tiny", "classical")
 """Encoders of ours, which read the same inputs: a network that is trained, and features that are computed."""
+AUTO = "auto"
+"""Either of these, as the validation rows say: only a retrain chooses, and all that follows knows the one that it chose."""
 
-FORMS = (
-    "an encoder is tiny, classical, off, torchvision:NAME[@WEIGHTS], hf:ID_OR_FOLDER[@REVISION], timm:NAME or st:NAME"
-)
+FORMS = "an encoder is tiny, classical, auto, off, torchvision:NAME[@WEIGHTS], hf:ID_OR_FOLDER[@REVISION], timm:NAME or st:NAME"
 ORGANIZATIONS = {"timm": "timm", "st": "sentence-transformers"}
 """Short for the models of an organization on the hub: `timm:NAME` is `hf:timm/NAME`."""
 
@@ -64,9 +65,9 @@ class EncoderId:
 
 def parse_encoder(encoder: str, modality: Modality) -> EncoderId:
     """The parts of an id; ValueError with what may be written where it is none, or cannot read this modality."""
-    if encoder == "classical" and MODALITIES[modality].classical_scaling is None:
+    if encoder in ("classical", AUTO) and MODALITIES[modality].classical_scaling is None:
         raise ValueError(f"{modality} has no classical features; use tiny, or off")
-    for alone in ("tiny", "classical", "off"):
+    for alone in ("tiny", "classical", "auto", "off"):
         if encoder == alone:
             return EncoderId(alone)
     family, colon, rest = encoder.partition(":")
@@ -106,7 +107,12 @@ def _require_family(family: str, modality: Modality) -> None:
 
 
 def encoder_reads(encoder: str, modality: Modality, regime: str) -> Reads:
-    """What training reads of a modality: the frozen encoder's embedding, or what a trained encoder takes in."""
+    """What training reads of a modality: the frozen encoder's embedding, or what a trained encoder takes in.
+
+    UsageError for `auto`, of which that is not known before one is chosen.
+    """
+    if encoder == AUTO:
+        raise UsageError(f"encoders.{modality} = auto: only a retrain chooses an encoder; name {' or '.join(BUILT_IN)}")
     parsed = parse_encoder(encoder, modality)
     frozen = parsed.family == "classical" or (parsed.is_pretrained and regime in ("auto", "head"))
     return "embedding" if frozen else "inputs"

@@ -13,6 +13,7 @@ from data_contracts.refs import (
     CleanRef,
     EvalReport,
     FeatureRef,
+    Modality,
     ReleaseRef,
     Split,
     ValidatedRef,
@@ -65,6 +66,16 @@ def log_features(features: Iterable[FeatureRef]) -> None:
     for ref in features:
         what = f"{ref.modality} with its mirror image" if ref.is_flip_averaged else ref.modality
         log(f"extract: {what} by {one_line(ref.encoder)}: {ref.computed:,} samples computed, {ref.reused:,} reused")
+
+
+def log_tried(encoders: Mapping[Modality, str]) -> None:
+    """Which encoders the next model is trained with, of several that the validation rows choose from."""
+    log(f"encoders: trying {', '.join(f'{name} of {kind}' for kind, name in encoders.items())}")
+
+
+def log_choice(text: str) -> None:
+    """Which encoders were chosen, and by which figures."""
+    log(text)
 
 
 def log_training_begins(device: str, processes: int, stages: Sequence[str], epochs: int, done: int) -> None:

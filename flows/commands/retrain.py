@@ -14,7 +14,8 @@ from data_contracts.run_summary import PreflightCheck, RunSummary
 from flows import console
 from flows.commands.options import Debug, RunInput, StoreOption, SummaryJson, SummaryOptions, grouped
 from flows.environment import use_prefect
-from flows.plan import PlanLine, plan_retrain
+from flows.plan import plan_retrain
+from flows.plan_line import PlanLine
 from flows.preflight import failure, preflight, warnings
 from flows.refresh import require_stages
 from flows.request import MODES, Mode, Request, check_mode

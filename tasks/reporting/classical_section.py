@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from data_contracts.baselines import ClassicalBaselines, CurvePoint
+from data_contracts.encoder_choice import EncoderChoice
 from data_contracts.modalities import modality_of
 from data_contracts.refs import EvalReport, Modality
 from tasks.config import RunConfig
+from tasks.encoder_ids import AUTO
 from tasks.modalities import MODALITIES, Preset
 from tasks.reporting.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Point, Ticks, nice_ticks, path_of
 from tasks.reporting.formatting import percent, points
@@ -58,7 +60,9 @@ class ClassicalSection(NamedTuple):
     skipped: str | None
 
 
-def classical_section(report: EvalReport | None, config: RunConfig) -> ClassicalSection | None:
+def classical_section(
+    report: EvalReport | None, config: RunConfig, choice: EncoderChoice | None = None
+) -> ClassicalSection | None:
     """None where nothing was measured."""
     if report is None or report.classical is None:
         return None
@@ -79,7 +83,7 @@ def classical_section(report: EvalReport | None, config: RunConfig) -> Classical
     return ClassicalSection(
         rows=rows,
         fitted=fitted[-1] if fitted else 0,
-        warnings=classical_warnings(report, config),
+        warnings=classical_warnings(report, config, choice),
         curve=_curve(found.curve) if found.curve else None,
         points=found.curve,
         worth=say_worth(found),
@@ -87,9 +91,9 @@ def classical_section(report: EvalReport | None, config: RunConfig) -> Classical
     )
 
 
-def classical_warnings(report: EvalReport, config: RunConfig) -> tuple[str, ...]:
+def classical_warnings(report: EvalReport, config: RunConfig, choice: EncoderChoice | None = None) -> tuple[str, ...]:
     """A line for every input that a small network from scratch reads worse than a linear model of classical features, by
-    more than half a point."""
+    more than half a point. `choice`: what the validation rows made of encoders that were left open."""
     if report.classical is None:
         return ()
     lines = []
@@ -100,12 +104,22 @@ def classical_warnings(report: EvalReport, config: RunConfig) -> tuple[str, ...]
             continue
         behind = "{} points [{}, {}]".format(*(points(-each).removeprefix("+") for each in (gap[0], gap[2], gap[1])))
         kinds = list(dict.fromkeys(map(modality_of, trained)))
-        settings = " ".join(f"--set encoders.{kind}=classical" for kind in kinds)
         lines.append(
             f"{inputs}: on the test rows the model is {behind} less accurate than logistic regression on classical features "
-            f"({percent(each.metrics.get('accuracy'))}); {settings} is likely better{_pretrained(kinds)}"
+            f"({percent(each.metrics.get('accuracy'))}); {_what_to_try(kinds, choice)}"
         )
     return tuple(lines)
+
+
+def _what_to_try(kinds: Sequence[Modality], choice: EncoderChoice | None) -> str:
+    tried = choice is not None and all(kind in choice.encoders for kind in kinds)
+    settings = " ".join(f"--set encoders.{kind}={AUTO}" for kind in kinds)
+    other = (
+        "encoders of these features were trained, too, and the validation rows chose tiny"
+        if tried
+        else f"{settings} tries both and keeps what is better on the validation rows"
+    )
+    return f"{other}{_pretrained(kinds)}"
 
 
 def _pretrained(kinds: Sequence[Modality]) -> str:

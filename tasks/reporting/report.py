@@ -51,6 +51,7 @@ from tasks.reporting.training_curves import (
     trained_heads,
     training_curves,
     training_figures,
+    tried_encoders,
     tuned_thresholds,
 )
 from tasks.reporting.uncertainty import uncertainty_section
@@ -120,6 +121,7 @@ def write_report(path: Path, summary: RunSummary, config: RunConfig, store: Stor
         heads=trained_heads(history),
         flip=None if history is None else history.test_time_flip,
         speed=training_figures(history),
+        tried=tried_encoders(summary.encoder_choice),
         starts=compared_starts(history),
         training_notes=(*(parts.start_choice.notes if parts.start_choice else ()), *(history.notes if history else ())),
         thresholds=tuned_thresholds(history, read_model_card(parts.checkpoint, store)),
@@ -127,7 +129,7 @@ def write_report(path: Path, summary: RunSummary, config: RunConfig, store: Stor
         per_class=class_table(detail),
         slices=modality_slices(detail),
         sliced=slice_section(found, parts.report, config),
-        classical=classical_section(parts.report, config),
+        classical=classical_section(parts.report, config, summary.encoder_choice),
         corrupted=robustness_section(found, parts.report, config),
         mistakes=seen_mistakes(detail, media_of, store),
         profile=profile_section(parts.valid, store),

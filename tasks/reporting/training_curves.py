@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Sequence
 from typing import TypedDict
 
+from data_contracts.encoder_choice import ComparedEncoders, EncoderChoice
+from data_contracts.refs import Modality
 from data_contracts.training_history import (
     Epoch,
     ThresholdTuning,
@@ -18,6 +21,8 @@ from data_contracts.training_history import (
     TrainingHistory,
     WarmStartRecord,
 )
+from tasks.encoder_choice import compared_kinds, name_encoders
+from tasks.encoder_ids import AUTO
 from tasks.modeling.card import ModelCard
 from tasks.problems.registry import get_metric, problem_of, validation_keys
 from tasks.reporting.charts import CurveChart, curve_chart
@@ -90,6 +95,25 @@ class ComparedStarts(TypedDict):
     """As of heads."""
 
 
+class EncoderRow(TypedDict):
+    """A model with some of the encoders that one was chosen from."""
+
+    name: str
+    compared: ComparedEncoders
+
+
+class TriedEncoders(TypedDict):
+    """The encoders that the validation rows chose from, the lowest validation loss first."""
+
+    asked: list[str]
+    """The settings that left them open."""
+    rows: list[EncoderRow]
+    reached: list[tuple[str, str, str]]
+    """As of heads."""
+    by_modality: list[tuple[Modality, dict[str, float]]]
+    """Encoder to the validation loss with this modality only, where several modalities are open."""
+
+
 class TunedThresholds(TypedDict):
     """What tuning the decision did, and the offsets or thresholds, the largest first."""
 
@@ -159,6 +183,22 @@ def compared_starts(history: TrainingHistory | None) -> ComparedStarts | None:
         return None
     known = [(key, *texts) for key, texts in REACHED.items() if all(key in one.figures for one in record.compared)]
     return {"record": record, "reached": known[:1]}
+
+
+def tried_encoders(choice: EncoderChoice | None) -> TriedEncoders | None:
+    """None where the config named all encoders, or the rows have none of the modalities that it left open."""
+    if choice is None or not choice.compared:
+        return None
+    kinds = compared_kinds(choice)
+    trained = [one for one in choice.compared if not one.why]
+    known = [(key, *texts) for key, texts in REACHED.items() if all(key in one.figures for one in trained)]
+    ordered = sorted(choice.compared, key=lambda one: math.inf if one.loss is None else one.loss)
+    return {
+        "asked": [f"encoders.{kind} = {AUTO}" for kind in kinds],
+        "rows": [{"name": name_encoders(one.encoders, kinds), "compared": one} for one in ordered],
+        "reached": known[:1],
+        "by_modality": list(choice.modality_losses.items()),
+    }
 
 
 def training_figures(history: TrainingHistory | None) -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ ARTIFACT_KINDS = (
     *("raw", "clean", "validations", "refusals", "checkpoints", "evaluations", "verdicts", "champions", "encoders"),
     *("monitors", "live", "manifests", "datasets/digits", "views", "out_of_fold", "audits", "trials", "studies"),
     *("explanation_parts", "explanations", "fits", "comparisons", "teachers", "compressed", "compressions"),
-    "classical_baselines",
+    *("classical_baselines", "paired_losses"),
     *("pairs", "translated", "translations"),
 )
 """Folders of artifacts, one folder each."""

@@ -13,7 +13,8 @@ import pytest
 
 from flows.data_stages import prepare
 from flows.execute import execute
-from flows.plan import PlanLine, describe_plan, plan_retrain
+from flows.plan import describe_plan, plan_retrain
+from flows.plan_line import PlanLine
 from flows.request import Request, make_request
 from flows.run_state import RunState
 from flows.stages import Stages

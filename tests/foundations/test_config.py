@@ -24,7 +24,7 @@ from tasks.errors import UsageError
         ("train.learning_rate=Infinity", ["'train.learning_rate'", "finite"]),
         ("train.learning_rate=NaN", ["'train.learning_rate'", "finite"]),
         ("gate.mode=worse", ["'gate.mode'", "'better' or 'not-worse'"]),
-        ("encoders.video=huge", ["'encoders.video'", "tiny, classical, off, torchvision:NAME"]),
+        ("encoders.video=huge", ["'encoders.video'", "tiny, classical, auto, off, torchvision:NAME"]),
         ("split.val=0.9", ["split.val + split.test is 1.05"]),
         ("data.max_quarantined=1.5", ["'data.max_quarantined'", "less than or equal to 1"]),
         ("train=3", ["'train'", "TrainConfig"]),

@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from flows.auditing import audit_manifest
 from flows.cli import main
 from flows.data_stages import prepare
+from flows.encoder_choice import train_model
 from flows.request import make_request, resolve_config
 from flows.run_state import RunState
 from flows.stages import Stages, TranslateStages
@@ -43,6 +44,7 @@ from tasks.monitor.compare import compare_profiles
 from tasks.samples import Samples
 from tasks.stage_code import STAGES
 from tasks.store import Store
+from tasks.train.paired_losses import TrainedModel, pair_losses
 from tasks.translate.outcome import rows_table
 from tasks.translate.tables import make_table, plan_arms
 from tests.support.data import write_learnable
@@ -210,6 +212,20 @@ def test_the_audit(tmp_path: Path) -> None:
         "shortcuts": {each["name"]: each["effect"] for each in found["shortcuts"]},
     }
     assert_figures("audit", figures)
+
+
+def test_two_models_on_the_same_rows(tmp_path: Path) -> None:
+    manifest = write_learnable(tmp_path / "data", 60)
+    models = []
+    for encoder in ("tiny", "classical"):
+        off = ("encoders.image=off", "encoders.audio=off", "train.heads=single", "split.near_duplicates=false")
+        config = resolve_config(None, str(manifest), [*SETTINGS, *off, f"encoders.text={encoder}"])
+        request, state = make_request(config, str(tmp_path / "store"), None, encoder), RunState()
+        valid = prepare(request, config, Stages(), state)
+        trained = train_model(None, valid, request, Stages(), state)
+        models.append(TrainedModel(trained.checkpoint, trained.features, config))
+    found = pair_losses(models[0], models[1], ("text",), valid, request.store)
+    assert_figures("paired_losses", found.model_dump(mode="json"))
 
 
 def test_compression() -> None:

@@ -193,14 +193,14 @@ def test_classical_features_are_shown_beside_the_model_with_what_more_rows_bring
     page = render(run, tmp_path)
     assert "Against classical features" in page
     assert "on the test rows the model is 2.0 points [1.0, 3.0] less accurate" in page
-    assert "--set encoders.image=classical is likely better" in page
+    assert "--set encoders.image=auto tries both and keeps what is better on the validation rows" in page
     assert "a pretrained encoder is worth trying: --preset fast (14 MB; docs/encoders.md)" in page
     assert "From 450 to 900 training rows its accuracy changed by +4.0 points [+1.0, +7.0]: more rows help" in page
     close = figures.model_copy(update={"differences": {"accuracy": (-0.005, -0.03, 0.01)}})
     unsure = found.model_copy(update={"by_inputs": {"image": close}, "gain": (0.01, -0.02, 0.03)})
     run.parts.report = run.parts.report.model_copy(update={"classical": unsure})
     page = render(run, tmp_path)
-    assert "likely better" not in page
+    assert "encoders.image=auto" not in page
     assert "do not show whether more rows help; doubling them brought +3.0 points at most" in page
     skipped = ClassicalBaselines(skipped="60,000 rows are more than evaluate.classical_rows = 20,000")
     run.parts.report = run.parts.report.model_copy(update={"classical": skipped})

@@ -1,0 +1,226 @@
+"""Training under encoders.KIND = auto: models of several encoders, of which the validation rows choose one.
+
+Each is an ordinary training under a config that names its encoders, found again by its key: a run that was killed goes on, an
+unchanged one trains nothing, and what follows knows only the encoders that were chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from data_contracts.encoder_choice import ComparedEncoders, EncoderChoice, PairedLosses
+from data_contracts.refs import ChampionRef, CheckpointRef, Modality, ValidatedRef
+from data_contracts.run_refs import RunRefs
+from flows.champion import require_unseen_test_rows
+from flows.data_stages import extract_to_train
+from flows.request import Request
+from flows.run_state import RunState
+from flows.training_start import choose_start
+from tasks import run_log
+from tasks.encoder_choice import (
+    cheapest_first,
+    compare,
+    compared_kinds,
+    describe_choice,
+    differing,
+    encoders_to_try,
+    is_better,
+    mixed_encoders,
+    open_modalities,
+    with_encoders,
+)
+from tasks.errors import DataError
+from tasks.reporting.artifacts import read_history
+from tasks.train.paired_losses import TrainedModel, pair_losses
+from tasks.train.request import TrainRequest
+
+if TYPE_CHECKING:  # which load what every stage needs
+    from flows.stages import Features, Stages
+
+Encoders = dict[Modality, str]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model, with what it was made from."""
+
+    request: Request
+    """Its config names all encoders."""
+    features: Features
+    checkpoint: CheckpointRef
+
+
+def resolved(request: Request, refs: RunRefs) -> Request:
+    """The request with the encoders that the run chose, where it has."""
+    if refs.encoder_choice is None:
+        return request
+    return replace(request, config=with_encoders(request.config, refs.encoder_choice.encoders))
+
+
+def train_chosen(
+    champion: ChampionRef | None, valid: ValidatedRef, request: Request, stages: Stages, run_state: RunState
+) -> Trained:
+    """The model that goes on, filling `run_state`: under encoders.KIND = auto the best on the validation rows of several.
+
+    Raises DataError where the only training fails, or all of them do.
+    """
+    if not open_modalities(request.config):
+        return train_model(champion, valid, request, stages, run_state)
+    tried = encoders_to_try(request.config, valid.clean.modalities)
+    if len(tried) == 1:
+        run_state.encoder_choice = EncoderChoice(encoders=tried[0])
+        return train_model(champion, valid, resolved(request, run_state), stages, run_state)
+    candidates = _Candidates(champion, valid, request, stages, run_state)
+    choice = find_choice(tried, candidates.train, candidates.pair)
+    assert choice is not None
+    run_log.log_choice(describe_choice(choice))
+    run_state.encoder_choice = choice
+    return candidates.keep(choice.encoders)
+
+
+def train_model(
+    champion: ChampionRef | None, valid: ValidatedRef, request: Request, stages: Stages, run_state: RunState
+) -> Trained:
+    """Features and a model under a config that names all encoders, filling `run_state`."""
+    features = run_state.features = extract_to_train(valid, request.config, request.store, stages, run_state)
+    return _fit(champion, valid, features, request, stages, run_state, is_candidate=False)
+
+
+def _fit(
+    champion: ChampionRef | None,
+    valid: ValidatedRef,
+    features: Features,
+    request: Request,
+    stages: Stages,
+    run_state: RunState,
+    is_candidate: bool,
+) -> Trained:
+    config, store = request.config, request.store
+    with run_state.timed("train"):
+        start, run_state.start_choice = choose_start(champion, valid, features, request, is_candidate)
+        run_state.start = start
+        if start is not None and config.train.continue_from == "champion":
+            require_unseen_test_rows(start, valid, store)
+        asked = TrainRequest(valid=valid, features=features, config=config, champion=start)
+        checkpoint = run_state.checkpoint = stages.train(asked, store)
+    told = run_state.start_choice.notes if run_state.start_choice else ()
+    run_log.log_checkpoint(checkpoint, read_history(checkpoint, store), run_state.reused(checkpoint), told)
+    return Trained(request, features, checkpoint)
+
+
+def find_choice(
+    tried: list[Encoders],
+    train: Callable[[Encoders], ComparedEncoders | None],
+    pair: Callable[[Encoders, Encoders], PairedLosses | None],
+) -> EncoderChoice | None:
+    """The choice among the encoders, and where several modalities are open and do best under different ones, a mix of them.
+
+    `train` says what a model reached, `pair` how two compare; None where that is not known.
+    """
+    found = [one for encoders in tried if (one := train(encoders)) is not None]
+    if len(found) < len(tried):
+        return None
+    losses: dict[Modality, dict[str, float]] = {}
+    kinds = compared_kinds(EncoderChoice(encoders=tried[0], compared=tuple(found)))
+    if len(kinds) > 1 and not any(one.why for one in found):
+        first = pair(tried[0], tried[1])
+        if first is None:
+            return None
+        names = [[encoders[kind] for encoders in tried] for kind in kinds]
+        losses = {
+            kind: dict(zip(both, first.by_modality[kind], strict=True)) for kind, both in zip(kinds, names, strict=True)
+        }
+        mixed = mixed_encoders(tried[0], losses)
+        if mixed is not None:
+            third = train(mixed)
+            if third is None:
+                return None
+            found.append(third)
+    return _choose(found, pair, losses)
+
+
+def _choose(
+    found: list[ComparedEncoders],
+    pair: Callable[[Encoders, Encoders], PairedLosses | None],
+    losses: dict[Modality, dict[str, float]],
+) -> EncoderChoice | None:
+    """Of the cheapest, what is better than it by more than chance; None where a pair is not known."""
+    chosen, *dearer = cheapest_first(one for one in found if not one.why)
+    for one in dearer:
+        paired = pair(chosen.encoders, one.encoders)
+        if paired is None:
+            return None
+        chosen = one if is_better(paired) else chosen
+    others = {id(one): pair(chosen.encoders, one.encoders) for one in found if one is not chosen and not one.why}
+    if None in others.values():
+        return None
+    compared = []
+    for one in found:
+        paired = others.get(id(one))
+        if one is chosen:
+            own = next((each.losses[0] for each in others.values() if each is not None), None)
+            compared.append(one.model_copy(update={"chosen": True, "loss": own}))
+        elif paired is None:  # its training failed
+            compared.append(one)
+        else:
+            loss, error = paired.losses[1], paired.standard_error
+            difference = loss - paired.losses[0]
+            update = {"loss": loss, "difference": difference, "standard_error": error}
+            compared.append(one.model_copy(update=update))
+    return EncoderChoice(encoders=chosen.encoders, compared=tuple(compared), modality_losses=losses)
+
+
+@dataclass
+class _Candidates:
+    """The models that one is chosen from, trained one after the other, each with what a run would know of it."""
+
+    champion: ChampionRef | None
+    valid: ValidatedRef
+    request: Request
+    stages: Stages
+    run_state: RunState
+    trained: list[tuple[Encoders, Trained, RunState]] = field(default_factory=list)
+    count: int = 0
+
+    def train(self, encoders: Encoders) -> ComparedEncoders:
+        """A model with these encoders, or why it could not be trained. DataError where no other was, either."""
+        self.count += 1
+        aside = RunState(before=self.run_state.before)
+        aside.seconds, aside.clock = self.run_state.seconds, self.run_state.clock  # its time is the run's
+        named = replace(self.request, config=with_encoders(self.request.config, encoders))
+        run_log.log_tried(encoders)
+        features = aside.features = extract_to_train(self.valid, named.config, named.store, self.stages, aside)
+        try:
+            trained = _fit(self.champion, self.valid, features, named, self.stages, aside, is_candidate=True)
+        except DataError as error:  # its loss is not finite, say
+            if self.count > 1 and not self.trained:
+                raise
+            return ComparedEncoders(encoders=encoders, why=str(error))
+        self.trained.append((encoders, trained, aside))
+        history = read_history(trained.checkpoint, self.request.store)
+        assert history is not None
+        return compare(encoders, trained.checkpoint, history)
+
+    def pair(self, one: Encoders, other: Encoders) -> PairedLosses:
+        """The models with these encoders on the same validation rows."""
+        with self.run_state.timed("train"):
+            ours, theirs = (
+                TrainedModel(trained.checkpoint, trained.features, trained.request.config)
+                for trained, _ in map(self._of, (one, other))
+            )
+            return pair_losses(ours, theirs, differing(one, other), self.valid, self.request.store)
+
+    def keep(self, encoders: Encoders) -> Trained:
+        """The model with these encoders; what is known of it is the run's."""
+        trained, aside = self._of(encoders)
+        for name in ("features", "start", "start_choice", "checkpoint"):
+            setattr(self.run_state, name, getattr(aside, name))
+        self.run_state.docs |= aside.docs
+        self.run_state.warnings += aside.warnings
+        self.run_state.keep(self.run_state.refs())
+        return trained
+
+    def _of(self, encoders: Encoders) -> tuple[Trained, RunState]:
+        return next((trained, aside) for own, trained, aside in self.trained if own == encoders)
