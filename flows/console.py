@@ -322,7 +322,7 @@ def _work(work: WorkSummary) -> str:
 
 def _seconds(seconds: dict[str, float]) -> str:
     stages = ", ".join(f"{stage} {value:.1f}" for stage, value in seconds.items() if stage != "total" and value >= 0.05)
-    return f"{seconds['total']:.1f} s ({stages})"
+    return f"{seconds['total']:.1f} s" + (f" ({stages})" if stages else "")
 
 
 def typed(command: str, store: Path) -> str:
