@@ -147,6 +147,11 @@ def predict_samples(
 
 def find_model(request: Request, model: str | None) -> ChampionRef:
     """The model that `NAME@ALIAS` names; without a name the only one there is. UsageError otherwise."""
+    if model and "/" in model:
+        raise UsageError(
+            f"--model {model!r}: name a model of the registry, NAME or NAME@ALIAS; a release's folder answers in Python, "
+            f"crossmodal.load({model!r}), and over HTTP, crossmodal serve {model}"
+        )
     name, at, alias = (model or "").partition("@")
     if at and not alias:
         raise UsageError(f"model {model!r}: names no alias after the @; leave it out for the champion")

@@ -279,6 +279,8 @@ def test_a_missing_alias_is_told_from_a_missing_model(request_of: Request) -> No
         find_model(request_of, "tiny@challenger")
     with pytest.raises(UsageError, match="other@challenger: not in the registry; it holds tiny"):
         find_model(request_of, "other@challenger")
+    with pytest.raises(UsageError, match=r"'./release': name a model of the registry.*crossmodal.load\('./release'\)"):
+        find_model(request_of, "./release")
 
 
 def test_a_release_appears_whole_or_not_at_all(export: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
