@@ -149,8 +149,13 @@ class SharedStore(Store):
         if not self.shared.holds(kind):
             return True
         blobs = {folder / name: sha256 for name, sha256 in files.items()}
-        first = self.shared.publish(kind, key, (folder / RECORD).read_bytes(), blobs, self.is_refreshed(kind))
-        return first or self._fetch(kind, key) is None
+        record, replaces = (folder / RECORD).read_bytes(), self.is_refreshed(kind)
+        for _ in range(2):  # once more where what was there first is damaged, and deleted
+            if self.shared.publish(kind, key, record, blobs, replaces):
+                return True
+            if self._fetch(kind, key) is not None:
+                return False
+        return True
 
     def _publish_part(self, path: Path, target: Path) -> None:
         self.shared.publish_part(target.relative_to(self.root).as_posix(), path)

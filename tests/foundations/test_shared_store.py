@@ -91,6 +91,21 @@ def test_of_two_that_did_the_same_work_the_first_counts_on_both(machines: tuple[
     assert text_of(a) == text_of(b) == "first"
 
 
+def test_what_was_there_first_and_is_damaged_gives_way(
+    machines: tuple[Store, Store], bucket: str, tmp_path: Path
+) -> None:
+    a, b = machines
+    storage = ObjectStorage(f"{bucket}/team")
+    with b.create("checkpoints", "k") as draft:
+        (draft.path / "sub").mkdir()
+        (draft.path / "sub/a.txt").write_text("second")
+        put(a, "first")
+        for name in storage.names("blobs"):
+            storage.replace(name, b"damaged")
+    share(tmp_path / "c", storage.address)
+    assert text_of(b) == text_of(open_store(tmp_path / "c")) == "second"
+
+
 @pytest.mark.parametrize("damaged", ["records/checkpoints/k.json", "blobs"])
 def test_damage_in_the_bucket_counts_as_absent_and_is_made_good(
     machines: tuple[Store, Store], bucket: str, damaged: str
