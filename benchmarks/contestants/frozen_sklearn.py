@@ -40,6 +40,7 @@ def answer(request: Request) -> Answers:
     backbones, model = Backbones(request), joblib.load(place)
 
     def labels(rows: Sequence[Row]) -> list[str]:
+        """The answers of the regression."""
         return [str(each) for each in model.predict(backbones.embed(rows).numpy())]
 
     return measure_answers(request, labels, [place, *map(Path, request["inputs"].values())])

@@ -46,7 +46,8 @@ class Classifier(nn.Module):
     def standardise_by(self, vectors: Tensor) -> None:
         """Vectors are read with the mean and deviation of these (N, D): those of several networks differ in scale."""
         self.mean = vectors.mean(0)
-        self.std = vectors.std(0).clamp(min=1e-6)
+        # as batch norm does it, so that what is constant on the train rows is not blown up on others
+        self.std = (vectors.var(0) + 1e-5).sqrt()
 
     def forward(self, inputs: Any, labels: Tensor | None = None) -> dict[str, Tensor]:
         """Logits (N, C), and the loss where labels (N,) are given."""
@@ -85,6 +86,7 @@ def fit(request: Request) -> None:
         model.standardise_by(read["train"])
 
     def collate(batch: list[tuple[Any, int]]) -> dict[str, Tensor | dict[str, Batch]]:
+        """What a batch of the model is."""
         found = [inputs for inputs, _ in batch]
         return {
             "inputs": torch.stack(found) if frozen else backbones.prepare(found),
@@ -152,6 +154,7 @@ def answer(request: Request) -> Answers:
     backbones.eval()
 
     def predict(rows: Sequence[Row]) -> list[str]:
+        """The most probable class of each row."""
         with torch.inference_mode():
             if frozen:
                 logits = model(backbones.embed(rows))["logits"]

@@ -59,6 +59,7 @@ def answer(request: Request) -> Answers:
     subprocess.run([*command, "--store", str(work / STORE)], check=True, capture_output=True)
 
     def labels(rows: Sequence[Row]) -> list[str]:
+        """The answers of the published model."""
         return [str(prediction.label) for prediction in model.predict(rows)]
 
     return measure_answers(request, labels, [work / "release"])

@@ -112,3 +112,14 @@ def test_scikit_learn_runs_and_automm_is_skipped(manifest: Path, tmp_path: Path,
     assert float(fitted[4]) > 0
     assert float(fitted[6]) > 0
     assert skipped[2].strip().startswith("skipped: pip install")
+
+
+def test_what_is_constant_on_the_train_rows_is_not_blown_up_on_others():
+    import torch
+
+    from benchmarks.contestants.hf_trainer import Classifier
+
+    model = Classifier(2, 3, None)
+    model.standardise_by(torch.tensor([[0.0, 1.0], [0.0, 3.0]]))
+    changed = (torch.tensor([[0.1, 2.0]]) - model.mean) / model.std
+    assert changed.abs().max() < 100
