@@ -77,7 +77,7 @@ def test_a_network_that_fails_leaves_nothing(monkeypatch: pytest.MonkeyPatch, ho
         ("torchvision:resnet18@x.safetensors", "nothing to fetch"),
         ("torchvision:resnet17", "has no network 'resnet17'"),
         ("torchvision:resnet18@IMAGENET22K", "neither a .safetensors file nor one of IMAGENET1K_V1"),
-        ("resnet18", "an encoder is tiny, classical, off"),
+        ("resnet18", "an encoder is tiny, classical, auto, off"),
     ],
 )
 def test_what_cannot_be_fetched_is_told(encoder: str, message: str) -> None:

@@ -197,7 +197,7 @@ def test_a_frozen_encoder_does_not_travel(bert: Path, squeezenet: Path) -> None:
 @pytest.mark.parametrize("encoder", ["model:/somewhere", "model:x"])
 def test_no_config_may_say_it(encoder: str) -> None:
     assert parse_encoder(encoder, "text").family == "model"
-    with pytest.raises(ValueError, match="an encoder is tiny, classical, off"):
+    with pytest.raises(ValueError, match="an encoder is tiny, classical, auto, off"):
         EncodersConfig(text=encoder)
 
 
