@@ -409,7 +409,9 @@ def test_a_plan_looks_for_the_model_that_continues_this_champion(make_world: Mak
         with world.store.create("checkpoints", key):
             pass
         planned.append(
-            plan._Plan(world.request, raw, None, {})._known_training(valid, run_state.features, None)[0]["action"]
+            plan._Plan(world.request, raw, None, {}, False)._known_training(valid, run_state.features, None)[0][
+                "action"
+            ]
         )
     assert planned == ["compute", "compute", "reuse"]
 
