@@ -93,7 +93,7 @@ def test_an_input_that_no_contestant_reads_is_refused(manifest: Path, tmp_path: 
 
 def test_a_backbone_that_is_not_there_is_named(manifest: Path, tmp_path: Path):
     options = parse(["--data", str(manifest), "--text", str(tmp_path / "gone"), "--contestants", "sklearn"])
-    with pytest.raises(UsageError, match="--text '.*gone': has no config.json"):
+    with pytest.raises(UsageError, match=r"--text '.*gone': has no config.json"):
         compare(options, tmp_path)
 
 
