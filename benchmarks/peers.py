@@ -117,6 +117,9 @@ def compare(options: argparse.Namespace, folder: Path) -> None:
     manifest, root = rows.locate(options.data, options.shared / "data", folder)
     most: dict[Split, int] = {"train": options.rows, "val": options.val_rows, "test": options.test_rows}
     tables, inputs = rows.write_tables(manifest, root, backbones(options), most, folder)
+    for name, place in inputs.items():
+        if not Path(place, "config.json").is_file():
+            raise UsageError(f"--{name} {place!r}: has no config.json; name a folder as transformers writes it")
     request = exchange.Request(
         tables=tables,
         inputs=inputs,

@@ -91,6 +91,12 @@ def test_an_input_that_no_contestant_reads_is_refused(manifest: Path, tmp_path: 
         write_tables(manifest, tmp_path, {"image": "somewhere"}, {"train": 4}, tmp_path)
 
 
+def test_a_backbone_that_is_not_there_is_named(manifest: Path, tmp_path: Path):
+    options = parse(["--data", str(manifest), "--text", str(tmp_path / "gone"), "--contestants", "sklearn"])
+    with pytest.raises(UsageError, match=r"--text '.*gone': has no config.json"):
+        compare(options, tmp_path)
+
+
 def test_an_environment_that_cannot_be_made_says_why(broken_env: Path):
     reason = make_environment(broken_env)
     assert isinstance(reason, str)
