@@ -10,6 +10,8 @@ from types import FrameType
 
 import uvicorn
 
+from flows.serving.heap import settle_heap
+
 
 class Server(uvicorn.Server):
     """Says that it is open once it takes connections; answers what is under way once it is asked to end."""
@@ -25,6 +27,7 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Connections are taken. Said no earlier: who reads it connects at once, and a bound socket still refuses."""
         await super().startup(sockets)
+        settle_heap()
         self._opened()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

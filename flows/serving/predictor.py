@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -30,13 +30,14 @@ from flows.serving.prediction import Prediction, Refusal, RowsRefused
 from flows.serving.row_media import RowMedia
 from tasks.extract.extract import encoder_reading
 from tasks.media.canonical import Undecodable
-from tasks.media.pool import Decoded, Decoders, Job
+from tasks.media.pool import Decoded, Decoders, Job, Outcome
 from tasks.modalities import Dtype, Medium, Prepare, joined, spec_of
 from tasks.modeling.card import ModelCard
 from tasks.modeling.encoder_spec import EncoderSpec
 
 if TYPE_CHECKING:
     from tasks.explain.explainer import Explainer
+    from tasks.modeling.encoder_threads import EncoderThreads
     from tasks.modeling.features import Inputs
 
 Row = Mapping[str, Any]
@@ -44,8 +45,8 @@ Row = Mapping[str, Any]
 DECODERS = 4
 """Decoding processes at most, each of some 150 MB; no more than there are cores."""
 THREADS = 1
-"""Of the network. A row is little work, and two threads wait for each other at every layer: on a busy machine of two cores one
-row took 600 ms on two threads and 7 on one. The last bits may differ from those of `crossmodal predict`."""
+"""Of each layer of the network. A row is little work, and two threads wait for each other at every layer: on a busy machine of
+two cores one row took 600 ms on two threads and 7 on one. The last bits may differ from those of `crossmodal predict`."""
 _CHUNK = 64
 
 
@@ -56,6 +57,23 @@ class PreparedRow:
     features: Mapping[InputName, np.ndarray]
     texts: Mapping[InputName, str] = field(default_factory=dict)
     """As they were read: an explanation names their words."""
+
+
+class _Medium(NamedTuple):
+    """A value of a row, as bytes."""
+
+    row: int
+    input: InputName
+    data: bytes
+    lent: bool
+    """Another input's file: the sound of a clip."""
+
+
+class _Read(NamedTuple):
+    """A medium in its canonical form, and what its encoder reads."""
+
+    medium: Medium
+    feature: np.ndarray
 
 
 class Predictor:
@@ -108,8 +126,7 @@ class Predictor:
     def prepare(self, rows: Sequence[Row], first: int = 0) -> list[PreparedRow | Refusal]:
         """What the encoders read of each row, or why it cannot be answered; `first` is the place of the first one."""
         refused: dict[int, Refusal] = {}
-        places: list[tuple[int, InputName, bool]] = []
-        jobs: list[Job] = []
+        media: list[_Medium] = []
         for number, row in enumerate(rows):
             for name, data, lent in self._read(row):
                 if isinstance(data, Undecodable):
@@ -117,19 +134,19 @@ class Predictor:
                         number, Refusal(row=first + number, input=name, reason=data.reason, detail=data.detail)
                     )
                 else:
-                    places.append((number, name, lent))
-                    jobs.append(Job(modality_of(name), hashlib.sha256(data).hexdigest(), inline=data))
+                    media.append(_Medium(number, name, data, lent))
         features: list[dict[InputName, np.ndarray]] = [{} for _ in rows]
         texts: list[dict[InputName, str]] = [{} for _ in rows]
-        for (number, name, lent), outcome in zip(places, self._decoders.decode(jobs), strict=True):
-            reason = outcome.header.get("reason")
-            if reason is None:
-                medium = spec_of(name).restore(outcome.data, outcome.header["shape"])
-                features[number][name] = self._feature(name, medium, outcome)
-                if isinstance(medium, str):
-                    texts[number][name] = medium
-            elif not (lent and reason == "no-sound"):  # a silent clip: no audio is missing, not broken
-                detail = str(outcome.header.get("detail", ""))
+        for medium, outcome in self._decoded(media):
+            number, name = medium.row, medium.input
+            if isinstance(outcome, _Read):
+                features[number][name] = outcome.feature
+                if isinstance(outcome.medium, str):
+                    texts[number][name] = outcome.medium
+                continue
+            reason = outcome.get("reason")
+            if not (medium.lent and reason == "no-sound"):  # a silent clip: no audio is missing, not broken
+                detail = str(outcome.get("detail", ""))
                 refused.setdefault(number, Refusal(row=first + number, input=name, reason=str(reason), detail=detail))
         for number, found in enumerate(features):
             if not found and number not in refused:
@@ -185,20 +202,22 @@ class Predictor:
 
         from tasks.modeling.inference import predict_logits
 
-        run = functools.partial(predict_logits, self._model, inputs, threads=THREADS)
+        run = functools.partial(predict_logits, self._model, inputs, threads=THREADS, encode=self._encoders.encode)
         if torch.get_num_threads() == THREADS:
             return run()
         return self._apart.submit(run).result()
 
     @cached_property
-    def _apart(self) -> ThreadPoolExecutor:
-        """One thread that has THREADS for torch; the program's own threads, and those to come, are left as they are."""
-        import torch
+    def _encoders(self) -> EncoderThreads:
+        from tasks.modeling.encoder_threads import EncoderThreads
 
-        before, thread = torch.get_num_threads(), ThreadPoolExecutor(1, thread_name_prefix="network")
-        thread.submit(torch.set_num_threads, THREADS).result()
-        torch.set_num_threads(before)
-        return thread
+        return EncoderThreads(self._model)
+
+    @cached_property
+    def _apart(self) -> ThreadPoolExecutor:
+        from tasks.modeling.encoder_threads import one_thread
+
+        return one_thread("network")
 
     def explain(self, rows: Sequence[PreparedRow]) -> list[Explanation]:
         """What the answers to prepared rows rest on; one row after another."""
@@ -232,10 +251,33 @@ class Predictor:
         yield from ((name, error, False) for name, error in self._media.unknown(row))
         yield from self._media.read(row)
 
-    def _feature(self, name: InputName, medium: Medium, outcome: Decoded) -> np.ndarray:
+    def _decoded(self, media: Sequence[_Medium]) -> Iterator[tuple[_Medium, _Read | Outcome]]:
+        """Each medium, in their order, with what is read of it, or why nothing is.
+
+        The largest are decoded first: what they become is computed while the others are.
+        """
+        order = sorted(range(len(media)), key=lambda number: -len(media[number].data))
+        jobs = [
+            Job(
+                modality_of(media[number].input),
+                hashlib.sha256(media[number].data).hexdigest(),
+                inline=media[number].data,
+            )
+            for number in order
+        ]
+        found = self._decoders.decode(
+            jobs, lambda number, outcome: self._read_medium(media[order[number]].input, outcome)
+        )
+        outcomes = dict(zip(order, found, strict=True))
+        return ((medium, outcomes[number]) for number, medium in enumerate(media))
+
+    def _read_medium(self, name: InputName, decoded: Decoded) -> _Read | Outcome:
+        if decoded.header.get("reason") is not None:
+            return decoded.header
+        medium = spec_of(name).restore(decoded.data, decoded.header["shape"])
         spec, prepare, dtype = self._readings[modality_of(name)]
-        prepared = prepare(medium, outcome.header.get("rate_hz") or 0)
-        return prepared if spec.reads == "embedding" else np.ascontiguousarray(prepared, dtype)
+        prepared = prepare(medium, decoded.header.get("rate_hz") or 0)
+        return _Read(medium, prepared if spec.reads == "embedding" else np.ascontiguousarray(prepared, dtype))
 
     def _embedded(self, name: InputName, arrays: list[np.ndarray]) -> list[np.ndarray]:
         """What the network reads: the inputs themselves, or of a frozen encoder the vectors that it makes of them."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from data_contracts.refs import ChampionRef
+from flows.serving.heap import settle_heap
 from flows.serving.predictor import Predictor
 from tasks.errors import CrossmodalError
 
@@ -63,7 +64,12 @@ class Rotation:
 
 def _end(predictor: Predictor) -> None:
     """Its processes end, in a thread: they may have to be waited for, and requests may not."""
-    threading.Thread(target=predictor.close, name="retire", daemon=True).start()
+    threading.Thread(target=_retire, args=(predictor.close,), name="retire", daemon=True).start()
+
+
+def _retire(close: Callable[[], object]) -> None:
+    close()
+    settle_heap()
 
 
 class AliasWatch:

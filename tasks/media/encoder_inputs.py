@@ -52,10 +52,16 @@ def log_mel(pcm: np.ndarray, rate_hz: int, params: Params) -> np.ndarray:
         samples = np.pad(samples, (0, window - samples.shape[0]))
     samples = samples[: window + hop * (int(params["max_frames"]) - 1)]
     frames = np.lib.stride_tricks.sliding_window_view(samples, window)[::hop]
-    spectrum = np.fft.rfft(frames * np.hanning(window + 1)[:-1].astype(np.float32), n_fft)
+    spectrum = np.fft.rfft(frames * _hann(window), n_fft)
     power = (spectrum.real**2 + spectrum.imag**2) / n_fft
     mel = (_sparse_filters(rate_hz, n_fft, int(params["n_mels"])) @ power.T).T
     return np.asarray(np.log(mel + _FLOOR), dtype=np.float32)
+
+
+@functools.cache
+def _hann(window: int) -> np.ndarray:
+    """float32 (window,), periodic."""
+    return np.hanning(window + 1)[:-1].astype(np.float32)
 
 
 @functools.cache

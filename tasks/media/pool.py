@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import Any, TypedDict, cast
+from typing import Any, TypedDict, TypeVar, cast
 
 from data_contracts.refs import Modality
 from tasks.errors import EnvironmentFailed
@@ -21,6 +21,7 @@ from tasks.isolation.process import Lost, OutOfTime, Process, bare_environment, 
 from tasks.isolation.wire_protocol import Message
 from tasks.modalities import Params
 
+T = TypeVar("T")
 BATCH = 32
 TRANSIENT = ("decoder-", "changed-")
 """Reasons that another try may not give."""
@@ -158,14 +159,18 @@ class Decoders:
         for future in [self._starting.submit(worker.start) for worker in self._crew]:
             future.result()
 
-    def decode(self, jobs: Sequence[Job]) -> list[Decoded]:
-        """The jobs' outcomes, in their order; waits for its turn. Raises EnvironmentFailed where no process starts."""
+    def decode(self, jobs: Sequence[Job], then: Callable[[int, Decoded], T]) -> list[T]:
+        """What `then` makes of each job's number and outcome, in their order; waits for its turn.
+
+        It is called by several threads, for a medium while the next ones are decoded. Raises EnvironmentFailed where no process
+        starts.
+        """
         size = max(_SHARE, -(-len(jobs) // len(self._crew)))
         if len(jobs) <= size:
-            return self._run(jobs) if jobs else []
-        shares = [jobs[start : start + size] for start in range(0, len(jobs), size)]
-        futures = [self._threads.submit(self._run, share) for share in shares]
-        return [outcome for future in futures for outcome in future.result()]
+            return self._run(jobs, 0, then) if jobs else []
+        starts = range(0, len(jobs), size)
+        futures = [self._threads.submit(self._run, jobs[start : start + size], start, then) for start in starts]
+        return [found for future in futures for found in future.result()]
 
     def _require_running(self, worker: _Worker) -> None:
         """Its process runs. Raises EnvironmentFailed where it does not start."""
@@ -185,15 +190,20 @@ class Decoders:
             worker.stop()
             self._idle.put(worker)  # who asks all the same is refused by what would start it, and does not wait
 
-    def _run(self, jobs: Sequence[Job]) -> list[Decoded]:
+    def _run(self, jobs: Sequence[Job], first: int, then: Callable[[int, Decoded], T]) -> list[T]:
         worker = self._idle.get()
-        done: list[Decoded] = []
+        done: list[T] = []
+
+        def keep(outcome: Decoded) -> None:
+            """The next one."""
+            done.append(then(first + len(done), outcome))
+
         try:
             for batch in _batches(jobs):
                 rest = batch
                 while rest:
                     self._require_running(worker)
-                    rest = _work_through(worker, rest, done.append, self._never)
+                    rest = _work_through(worker, rest, keep, self._never)
         except BaseException:
             worker.stop()  # what it has not answered yet must not be taken for the answer to what comes next
             raise

@@ -15,11 +15,12 @@ from tasks.modeling.batches import to_tensors
 from tasks.modeling.conformal import energy
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.features import Inputs
-from tasks.modeling.fusion.classifier import FusedClassifier, Output
+from tasks.modeling.fusion.classifier import FusedClassifier, Output, Present
 from tasks.problems.registry import problem_of
 from tasks.samples import Samples
 from tasks.store import Store
 
+Encode = Callable[[Mapping[InputName, Present]], Mapping[InputName, torch.Tensor]]
 THREADS = 2  # fixed, because the order of a sum depends on it
 
 
@@ -75,16 +76,23 @@ def predict_inputs(
 
 
 def predict_logits(
-    model: FusedClassifier, inputs: Inputs, batch_size: int = 256, threads: int = THREADS
+    model: FusedClassifier,
+    inputs: Inputs,
+    batch_size: int = 256,
+    threads: int = THREADS,
+    encode: Encode | None = None,
 ) -> npt.NDArray[np.float32]:
-    """(N, outputs) what the network gives out before it becomes shares and numbers, see `to_outputs`."""
+    """(N, outputs) what the network gives out before it becomes shares and numbers, see `to_outputs`.
+
+    `encode` runs encoders in another way than one after the other.
+    """
     found = np.zeros((inputs.rows, model.outputs), np.float32)
 
     def keep(rows: npt.NDArray[np.int64], output: Output) -> None:
         """The logits of a batch stand at their places."""
         found[rows] = output.logits.float().cpu().numpy()
 
-    for_each_batch(model, inputs, keep, batch_size, threads)
+    for_each_batch(model, inputs, keep, batch_size, threads, encode)
     return found
 
 
@@ -94,6 +102,7 @@ def for_each_batch(
     keep: Callable[[npt.NDArray[np.int64], Output], None],
     batch_size: int = 256,
     threads: int = THREADS,
+    encode: Encode | None = None,
 ) -> None:
     """`keep` has had the places and the output of every batch, in their order."""
     device = next(model.parameters()).device
@@ -102,7 +111,8 @@ def for_each_batch(
     with torch.inference_mode(), _threads(threads):
         for start in range(0, inputs.rows, batch_size):
             rows = np.arange(start, min(start + batch_size, inputs.rows))
-            keep(rows, model(to_tensors(inputs.batch(rows), device), len(rows)))
+            batch = to_tensors(inputs.batch(rows), device)
+            keep(rows, model(batch, len(rows), encoded=encode(batch) if encode else None))
 
 
 def to_outputs(model: FusedClassifier, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

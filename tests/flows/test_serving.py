@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import json
 import threading
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import replace
@@ -23,8 +25,10 @@ from flows.request import make_request, resolve_config
 from flows.serving.app import make_app
 from flows.serving.batching import Batcher
 from flows.serving.entrance import Access
+from flows.serving.heap import settle_heap
 from flows.serving.limits import Limits
 from flows.serving.loading import find_published, load_predictor
+from flows.serving.prediction import Refusal
 from flows.serving.predictor import Predictor, PreparedRow
 from flows.serving.rotation import AliasWatch, Rotation
 from flows.serving.server import is_loopback, open_socket, read_token, require_token
@@ -364,7 +368,8 @@ def test_the_new_model_takes_over_between_requests_and_the_old_one_ends_with_its
         with rotation.use() as other:
             assert (used.version, other.version) == ("1", "2")
         assert closed == []
-    wait_until(lambda: closed == ["1"], "the old one has ended")
+    wait_until(lambda: closed == ["1"] and gc.get_freeze_count() > 0, "the old one has ended, and its garbage")
+    gc.unfreeze()
     watch.poll()
     alias[0] = "gone"
     watch.poll()
@@ -463,12 +468,40 @@ def test_torch_has_as_many_threads_after_an_answer_as_before(predictor: Predicto
         expected = predictor.predict([{"text": "low"}])
         torch.set_num_threads(3)
         assert predictor.predict([{"text": "low"}]) == expected
+        assert predictor._apart.submit(torch.get_num_threads).result() == 1
         asking = threading.Thread(target=lambda: others.append(torch.get_num_threads()))
         asking.start()
         asking.join()
         assert (torch.get_num_threads(), others) == (3, [3])
     finally:
         torch.set_num_threads(before)
+
+
+def test_the_first_bad_input_of_a_row_is_named_whichever_is_decoded_first(predictor: Predictor) -> None:
+    (refused,) = predictor.prepare([{"image": b"no picture", "text": b"\xff" * 1000}])
+    assert isinstance(refused, Refusal)
+    assert refused.input == "image"
+
+
+def test_objects_that_stay_are_not_looked_through_and_garbage_among_them_is_found_later() -> None:
+    class Node:
+        """A cycle."""
+
+        def __init__(self) -> None:
+            self.me = self
+
+    try:
+        node = Node()
+        left = weakref.ref(node)
+        settle_heap()
+        assert gc.get_freeze_count() > 100_000
+        del node
+        gc.collect()
+        assert left() is not None
+        settle_heap()
+        assert left() is None
+    finally:
+        gc.unfreeze()
 
 
 def test_a_prepared_row_holds_what_the_encoders_read(predictor: Predictor) -> None:

@@ -95,33 +95,39 @@ class FusedClassifier(nn.Module):
                 if isinstance(last, nn.Linear):
                     shrink_head(last)
 
-    def forward(self, batch: Mapping[InputName, Present], size: int, hidden: Tensor | None = None) -> Output:
+    def forward(
+        self,
+        batch: Mapping[InputName, Present],
+        size: int,
+        hidden: Tensor | None = None,
+        encoded: Mapping[InputName, Tensor] | None = None,
+    ) -> Output:
         """A batch of `size` = B rows -> logits (B, outputs).
 
         `hidden` (B, modalities), True where a modality that is there must not reach the fused head. A modality that is
-        absent from `batch`, or from a row, is replaced by its learned embedding.
+        absent from `batch`, or from a row, is replaced by its learned embedding. `encoded`: what `encode` gave already.
         """
         joined, present, auxiliary, projected = [], [], {}, {}
-        encodings: dict[InputName, Tensor] = {}
+        encodings: dict[InputName, Tensor] = dict(encoded or {})
         for column, name in enumerate(self.modalities):
             vectors = self.missing[name].expand(size, self.width)
             seen = torch.zeros(size, 1, device=vectors.device)
             part = batch.get(name)
             if part is not None and part.rows.numel():
                 if name not in encodings:
-                    encodings |= self._encode(name, batch)
-                encoded = self.trunk(self.projections[name](encodings[name]))
+                    encodings |= self.encode(name, batch)
+                vector = self.trunk(self.projections[name](encodings[name]))
                 if self.training:
-                    projected[name] = encoded
+                    projected[name] = vector
                 if self.training or self.late:
-                    auxiliary[name] = self.auxiliary[name](encoded)
+                    auxiliary[name] = self.auxiliary[name](vector)
                 if hidden is None and _is_everywhere(part.rows, size):
-                    vectors, seen = encoded, torch.ones_like(seen)
+                    vectors, seen = vector, torch.ones_like(seen)
                 else:
                     seen = seen.index_fill(0, part.rows, 1.0)
                     if hidden is not None:
                         seen = seen.masked_fill(hidden[:, column : column + 1], 0.0)
-                    vectors = torch.where(seen > 0, _spread(encoded, part.rows, size), vectors.to(encoded.dtype))
+                    vectors = torch.where(seen > 0, _spread(vector, part.rows, size), vectors.to(vector.dtype))
             joined.append(vectors)
             present.append(seen)
         inputs = torch.stack(joined, dim=1), torch.cat(present, dim=1)
@@ -134,7 +140,7 @@ class FusedClassifier(nn.Module):
         spread = None if self.log_variances is None else self.log_variances.clone()
         return Output(logits, auxiliary if self.training else {}, projected, spread, fused)
 
-    def _encode(self, name: InputName, batch: Mapping[InputName, Present]) -> dict[InputName, Tensor]:
+    def encode(self, name: InputName, batch: Mapping[InputName, Present]) -> dict[InputName, Tensor]:
         """(P, its width) for this input, and for all others of the batch that share its encoder.
 
         They pass through it as one batch: so batch norms see in training what they will be used on, the inputs together.

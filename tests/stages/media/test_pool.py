@@ -183,19 +183,37 @@ def test_a_worker_that_cannot_start_fails_the_run_with_a_hint(code: str, monkeyp
 
 
 def test_decoders_that_stay_answer_in_order_after_a_crash_and_after_the_thread_that_asked() -> None:
+    def pair(number: int, outcome: Decoded) -> tuple[int, Decoded]:
+        """As they come."""
+        return number, outcome
+
     before, decoders = _children(), Decoders(LIMITS, 2, COMMAND)
     try:
-        asking = threading.Thread(target=decoders.decode, args=([_job("one")],))
+        asking = threading.Thread(target=decoders.decode, args=([_job("one")], pair))
         asking.start()
         asking.join()
         texts = ["two", "crash", *map(str, range(9))]
-        found = decoders.decode([*map(_job, texts)])
-        assert [outcome.job.inline.decode() for outcome in found] == texts
-        assert [outcome.header.get("reason") for outcome in found] == [None, "decoder-crashed", *[None] * 9]
-        assert decoders.decode([]) == []
+        found = decoders.decode([*map(_job, texts)], pair)
+        assert [number for number, _ in found] == [*range(len(texts))]
+        assert [outcome.job.inline.decode() for _, outcome in found] == texts
+        assert [outcome.header.get("reason") for _, outcome in found] == [None, "decoder-crashed", *[None] * 9]
+        assert decoders.decode([], pair) == []
     finally:
         decoders.close()
     assert _children() <= before
+
+
+def test_decoders_go_on_after_what_is_made_of_an_outcome_has_failed() -> None:
+    decoders = Decoders(LIMITS, 1, COMMAND)
+    try:
+        with pytest.raises(ZeroDivisionError):
+            decoders.decode([*map(_job, ["one", "two"])], lambda number, outcome: number // 0)
+        assert decoders.decode([*map(_job, ["three", "four"])], lambda _, outcome: outcome.job.inline) == [
+            b"three",
+            b"four",
+        ]
+    finally:
+        decoders.close()
 
 
 def test_no_jobs_start_no_process() -> None:
