@@ -43,7 +43,7 @@ Metrics = dict[str, float | None]
 class Frozen(BaseModel):
     """The settings that every ref shares: immutable, and an unknown field is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class Ref(Frozen):

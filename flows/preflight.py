@@ -40,7 +40,9 @@ IMPORTED_AS = {"pillow": "PIL", "charset-normalizer": "charset_normalizer"}
 MIN_FREE_BYTES = 200e6
 """What even a small run writes: the registry's database, a model, a report."""
 MAX_FILES = 100_000
-"""So many files beside a manifest are looked at."""
+"""So many files beside a manifest are counted."""
+SAMPLED_FILES = 5_000
+"""Of them about so many have their sizes asked for, of more files every second, third and so on."""
 COPIES = 4
 """Of an encoder that is trained: the state of training, the checkpoint, the logged model, the champion read back."""
 
@@ -212,11 +214,14 @@ def _data_bytes(path: str) -> int:
     folder = place if place.is_dir() else place.parent
     if not _is_own(folder):
         return place.stat().st_size
-    return sum(state.st_size for state in itertools.islice(_states(folder), MAX_FILES))
+    files = list(itertools.islice(_files(folder), MAX_FILES))
+    sample = files[:: max(1, len(files) // SAMPLED_FILES)]
+    sizes = [file.stat(follow_symlinks=False).st_size for file in sample]
+    return round(sum(sizes) * len(files) / max(1, len(sample)))
 
 
-def _states(folder: Path) -> Iterator[os.stat_result]:
-    """Of every regular file beneath a folder, links left out."""
+def _files(folder: Path) -> Iterator[os.DirEntry[str]]:
+    """Every regular file beneath a folder, links left out."""
     waiting = [str(folder)]
     while waiting:
         with os.scandir(waiting.pop()) as entries:
@@ -224,7 +229,7 @@ def _states(folder: Path) -> Iterator[os.stat_result]:
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append(entry.path)
                 elif entry.is_file(follow_symlinks=False):
-                    yield entry.stat(follow_symlinks=False)
+                    yield entry
 
 
 def _is_own(folder: Path) -> bool:

@@ -24,7 +24,9 @@ YEAR_S = 365 * 86_400
 class Section(BaseModel):
     """Frozen; an unknown key, NaN and infinity are errors; a column or model may be named by a number."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, coerce_numbers_to_str=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, coerce_numbers_to_str=True, defer_build=True
+    )
 
 
 MediaColumns = str | tuple[str, ...] | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,8 @@ _PREFIX = 8
 _FOLDERS = 64
 """Folders and columns that a process keeps in mind."""
 _BATCH_ROWS = 50_000
+_LONGEST = 2**31 - 1
+"""Bytes of the texts of one array."""
 
 
 class PartIndex:
@@ -92,8 +94,23 @@ def _index(folder: Path, column: str) -> PartIndex:
     return PartIndex(column)
 
 
+def digest_array(digests: Collection[str]) -> pa.Array | pa.ChunkedArray:
+    """(N,) strings. Made of buffers, as `_prefixes` reads them: pyarrow imports pandas to make an array of anything else, and
+    to make anything else of one, which takes longer than all that a plan does."""
+    text = "".join(digests).encode()
+    if len(text) > _LONGEST:
+        return pa.array(list(digests), pa.string())
+    ends = np.cumsum([0, *map(len, digests)], dtype=np.int32)
+    return pa.StringArray.from_buffers(len(digests), pa.py_buffer(ends), pa.py_buffer(text))
+
+
 def _prefixes(digests: pa.Array | pa.ChunkedArray) -> NDArray[np.uint64]:
-    """(N,) the first characters as a number; of a null those of an empty text."""
-    cut = pc.utf8_slice_codeunits(pc.fill_null(digests.cast(pa.string()), ""), 0, _PREFIX)
-    prefixes: NDArray[np.uint64] = cut.to_numpy(zero_copy_only=False).astype(f"S{_PREFIX}").view(np.uint64)
-    return prefixes
+    """The first characters of each as a number, nulls left out."""
+    cut = pc.utf8_slice_codeunits(pc.drop_null(digests.cast(pa.string())), 0, _PREFIX)
+    fixed = pc.utf8_rpad(cut, _PREFIX, "\0").cast(pa.binary()).cast(pa.binary(_PREFIX))
+    chunks = fixed.chunks if isinstance(fixed, pa.ChunkedArray) else [fixed]
+    return np.concatenate([np.zeros(0, np.uint64), *map(_values, chunks)])
+
+
+def _values(chunk: pa.FixedSizeBinaryArray) -> NDArray[np.uint64]:
+    return np.frombuffer(chunk.buffers()[1], np.uint64)[chunk.offset : chunk.offset + len(chunk)]

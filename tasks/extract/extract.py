@@ -23,7 +23,7 @@ from tasks.modeling.encoder_reading import input_dtype, params_of, preparer
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.pretrained.describe import Identity, complete_encoder, identify_encoder
 from tasks.modeling.pretrained.locate import TIMM
-from tasks.part_index import read_tables_among
+from tasks.part_index import digest_array, read_tables_among
 from tasks.samples import Samples
 from tasks.store import Store, digest_json
 
@@ -158,7 +158,7 @@ def _in_stored_order(digests: set[str], modality: Modality, media: str, store: S
     """The digests as their media lie in the store, so that a shard reads few parts instead of a little of each."""
     if not digests:
         return []
-    among = pa.array(list(digests), pa.string())
+    among = digest_array(digests)
     here = list(dict.fromkeys(media_index(store, modality, media, ("digest",), among)["digest"].to_pylist()))
     return here + sorted(digests.difference(here))
 
@@ -278,5 +278,5 @@ def sample_digests(samples: CleanRef | ValidatedRef, name: InputName, store: Sto
 def stored_digests(name: InputName, fingerprint: str, store: Store, among: Collection[str]) -> set[str]:
     """Those of these media whose features are in the store."""
     paths = [store.path(part) for part in store.parts(features_kind(name, fingerprint))]
-    found = read_tables_among(paths, ["digest"], pa.array(list(among), pa.string()))
+    found = read_tables_among(paths, ["digest"], digest_array(among))
     return {digest for table in found for digest in table["digest"].to_pylist()}

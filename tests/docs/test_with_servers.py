@@ -37,6 +37,9 @@ ELSEWHERE = (
 SOURCES = ("crossmodal", "data_contracts", "deployments", "flows", "pyproject.toml", "tasks")
 
 
+END_S = 600
+
+
 @contextlib.contextmanager
 def running(lines: str, folder: Path, ready: str) -> Iterator[None]:
     """Lines of which the last keeps its terminal, until the end of the block; entered once it has printed `ready`."""
@@ -59,7 +62,11 @@ def running(lines: str, folder: Path, ready: str) -> Iterator[None]:
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGINT)
-        process.wait()
+        try:
+            process.wait(END_S)
+        except subprocess.TimeoutExpired:  # Prefect's worker did once, after its server's database had been locked
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
 
 
 def listens(port: int) -> bool:

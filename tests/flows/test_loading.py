@@ -9,7 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+
+from data_contracts.tables import media_schema
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {"torch", "torchvision", "transformers", "great_expectations", "mlflow", "accelerate", "sklearn", "matplotlib"}
@@ -39,6 +43,19 @@ def test_loading_imports_nothing_heavy(module: str) -> None:
 
 def test_planning_and_the_command_line_load_no_prefect() -> None:
     assert "prefect" not in modules_after("import flows.cli, flows.plan")
+
+
+def test_rows_are_looked_for_among_stored_parts_without_pandas(tmp_path: Path) -> None:
+    """pyarrow imports it where an array is made of anything but buffers: a third of what a plan takes."""
+    path, digests = tmp_path / "part.parquet", ["0" * 64, "1" * 64, None]
+    rows = [{"source": "2" * 64, "digest": digest} for digest in digests]
+    pq.write_table(pa.Table.from_pylist(rows, schema=media_schema()), path)
+    looked = (
+        "from pathlib import Path; from tasks.part_index import digest_array, read_tables_among; "
+        f"found = list(read_tables_among([Path({str(path)!r})], ['digest'], digest_array(['1' * 64, '2' * 64]))); "
+        "assert [table['digest'].to_pylist() for table in found] == [['1' * 64]]"
+    )
+    assert "pandas" not in modules_after(looked)
 
 
 def test_where_there_can_be_no_gpu_a_run_in_prefect_does_not_ask_torch() -> None:
