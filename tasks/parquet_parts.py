@@ -15,8 +15,8 @@ _SPLIT = (pa.uint8(), pa.int16())
 """Numbers whose lists are written byte by byte. Parquet's default makes words of 32 bits of them and looks for repeated ones:
 pixels of 160 px took three times as long to write so, and nearly five times as long to read, for a file of one size."""
 _PLAIN = pa.float32()
-"""Numbers whose lists are written as they lie in memory: compressed, vectors are a seventh smaller, and take 13 times as long to
-read as a file of NumPy's."""
+"""Numbers whose lists are written as they lie in memory: compressed, vectors are a seventh smaller, and take 13 times as long
+to read as a file of NumPy's."""
 _MARK = b"crossmodal.one_page"
 """Names a column of such lists that is one page, so that its values are the last bytes of the column's."""
 _PAGE_BYTES = 2_000_000_000
@@ -47,7 +47,7 @@ def _fills_a_page(column: pa.ChunkedArray) -> bool:
     """Whether every entry of the lists has a value, so that they can be counted by their bytes, and one page holds them."""
     if not len(column) or column.null_count or pc.list_flatten(column).null_count:
         return False
-    return pc.min(pc.list_value_length(column)).as_py() > 0 and column.nbytes < _PAGE_BYTES
+    return bool(pc.min(pc.list_value_length(column)).as_py() > 0 and column.nbytes < _PAGE_BYTES)
 
 
 def find_values(file: pq.ParquetFile, name: str) -> tuple[int, int] | None:
@@ -63,9 +63,9 @@ def find_values(file: pq.ParquetFile, name: str) -> tuple[int, int] | None:
     return int(column.data_page_offset + column.total_compressed_size) - 4 * size, size
 
 
-def read_float32(path: Path, start: int, into: npt.NDArray[np.float32]) -> None:
+def read_float32(path: Path, start: int, into: npt.NDArray[np.generic]) -> None:
     """Fills the array with what lies in the file from byte `start`. OSError where the file ends before."""
     with path.open("rb", buffering=0) as file:
         file.seek(start)
-        if file.readinto(memoryview(into).cast("B")) != into.nbytes:  # what is asked for is less than Linux reads at once
+        if file.readinto(into.data.cast("B")) != into.nbytes:  # what is asked for is less than Linux reads at once
             raise OSError(f"ends before {into.nbytes} bytes from {start}")

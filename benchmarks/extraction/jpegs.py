@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import simplejpeg
 import torch
-from datasets.features import Image as DatasetsImage
+from datasets import Image as DatasetsImage  # type: ignore[import-untyped]
 from PIL import Image
 from torchvision.io import decode_image as torchvision_decode
 from torchvision.transforms.v2 import functional
@@ -47,7 +47,10 @@ def measure(rows: int, rounds: int) -> Iterator[Row]:
         return found.convert("RGB")
 
     def by_torchvision(data: torch.Tensor) -> torch.Tensor:
-        return functional.resize(torchvision_decode(data, mode="RGB"), [size[1], size[0]], antialias=True)
+        found: torch.Tensor = functional.resize(
+            torchvision_decode(data, mode="RGB"), [size[1], size[0]], antialias=True
+        )
+        return found
 
     ours = "ours"
     costs = in_turns(

@@ -31,7 +31,7 @@ def measure(rows: int, rounds: int) -> Iterator[Row]:
         ref = _write(store, values)
         np.save(Path(work) / "values.npy", values)
         loaded = FeatureTable.load(store, ref)
-        if loaded.alike is None or not np.array_equal(loaded.alike[:, :, ...].reshape(rows, WIDTH), values):
+        if loaded.alike is None or not np.array_equal(loaded.alike.reshape(rows, WIDTH), values):
             raise AssertionError("what was read is not what was written")
         del loaded, values
         costs = in_turns(

@@ -1,4 +1,4 @@
-"""Sounds by Whisper's encoder, where only the positions with sound are read, against transformers on the clip filled up to 30 s.
+"""Sounds by Whisper's encoder, where only the positions with sound are read, against transformers on clips filled up to 30 s.
 
 The sounds are noise under a slow envelope; the cosine is that of the means over the positions with sound.
 """

@@ -14,24 +14,26 @@ from tasks.modeling.embed import embed
 from tasks.modeling.encoder_reading import params_of, preparer
 from tasks.modeling.pretrained.describe import describe_encoder
 
-_WORDS = """the of and to in a is that for it as was with be by on not he his but at are this have from or had an they which one
-you were her all she there would their we him been has when who will more no if out so said what up its about into than them can
-only other new some could time these two may then do first any my now such like our over man me even most made after also did
-many before must through back years where much your way well down should because each just those people""".split()
+_WORDS = (
+    "the of and to in a is that for it as was with be by on not he his but at are this have from or had an they which one "
+    "you were her all she there would their we him been has when who will more no if out so said what up its about into than "
+    "them can only other new some could time these two may then do first any my now such like our over man me even most made "
+    "after also did many before must through back years where much your way well down should because each just those people"
+)
 _BATCH = 32  # the default of sentence-transformers
 
 
 def make_sentences(rows: int) -> list[str]:
     """3 to 300 words, log-normal about 15: most are short, some are long."""
-    rng = np.random.default_rng(0)
+    rng, words = np.random.default_rng(0), _WORDS.split()
     counts = np.clip(rng.lognormal(2.7, 0.8, rows), 3, 300).astype(int)
-    return [" ".join(rng.choice(_WORDS, count)) for count in counts]
+    return [" ".join(rng.choice(words, count)) for count in counts]
 
 
 def measure(weights: Path, rows: int, rounds: int) -> Iterator[Row]:
     """One row. Raises ImportError where sentence-transformers is not installed."""
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import Pooling, Transformer
+    from sentence_transformers.models import Pooling, Transformer  # type: ignore[import-not-found]
 
     folder = weights / "minilm"
     spec = describe_encoder("text", f"hf:{folder.absolute()}", "head", EncodersConfig())
@@ -40,9 +42,7 @@ def measure(weights: Path, rows: int, rounds: int) -> Iterator[Row]:
     texts = make_sentences(rows)
     loaded = {"dtype": torch.float32}  # else that of the file, 16 bits, which took four times as long here
     network = Transformer(str(folder), max_seq_length=int(params["max_tokens"]), model_kwargs=loaded)
-    peer = SentenceTransformer(
-        modules=[network, Pooling(network.get_word_embedding_dimension(), "mean")], device="cpu"
-    )
+    peer = SentenceTransformer(modules=[network, Pooling(network.get_embedding_dimension(), "mean")], device="cpu")
 
     def ours() -> np.ndarray:
         """(rows, width)"""

@@ -60,7 +60,9 @@ def test_a_part_written_before_is_read_as_well(store, make_features, monkeypatch
     monkeypatch.setattr(parquet_parts, "_fills_a_page", lambda column: False)
     ref, digests = make_features("text", rows)
     table = FeatureTable.load(store, ref, only=pa.array([digests[n] for n in kept]))
-    np.testing.assert_array_equal(table.take(table.locate(pa.array([digests[n] for n in kept]))).values, [rows[n] for n in kept])
+    np.testing.assert_array_equal(
+        table.take(table.locate(pa.array([digests[n] for n in kept]))).values, [rows[n] for n in kept]
+    )
 
 
 def test_memory_holds_the_values_once(store, make_features, monkeypatch):
