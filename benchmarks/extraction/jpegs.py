@@ -43,10 +43,12 @@ def measure(rows: int, rounds: int) -> Iterator[Row]:
     feature = DatasetsImage()
 
     def opened(file: bytes) -> Image.Image:
+        """As `datasets` decodes it."""
         found: Image.Image = feature.decode_example({"bytes": file, "path": None})
         return found.convert("RGB")
 
     def by_torchvision(data: torch.Tensor) -> torch.Tensor:
+        """(3, H, W)"""
         found: torch.Tensor = functional.resize(
             torchvision_decode(data, mode="RGB"), [size[1], size[0]], antialias=True
         )

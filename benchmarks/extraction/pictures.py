@@ -104,6 +104,7 @@ def _forward(network: nn.Module, rows: int, px: int, workers: ThreadPoolExecutor
     ]
 
     def look(batch: Tensor) -> Tensor:
+        """(B, width)"""
         with torch.inference_mode():
             found: Tensor = network(batch)
         return found
