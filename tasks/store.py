@@ -22,20 +22,17 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from tasks import locks
 from tasks.drafts import clear_leftovers, draft
 from tasks.errors import EnvironmentFailed
+from tasks.parquet_parts import write_part
 from tasks.store_use import mark_used
 
 FORMAT = 2
 RECORD = "artifact.json"
 _NOT_LINKED = frozenset({"clean", "docs", "notes", "parents", "source", "uri"})
 """Fields of a ref that say where things lie, and may differ for equal content; its sha256 covers what they point to."""
-_SPLIT = (pa.uint8(), pa.int16(), pa.float32())
-"""Numbers whose lists are written byte by byte. Parquet's default makes words of 32 bits of them and looks for repeated ones:
-pixels of 160 px took three times as long to write so, and nearly five times as long to read, for a file of one size."""
 
 
 def canonical_json(value: Any) -> str:
@@ -225,7 +222,7 @@ class Store:
     def put_part(self, kind: str, key: str, table: pa.Table) -> str:
         """Writes one Parquet part and returns its store path."""
         with self._draft(f"{kind}/{key}") as scratch:
-            pq.write_table(table, scratch, compression="zstd", compression_level=1, **_encodings(table.schema))
+            write_part(table, scratch)
             sync(scratch)
             target = self.root / kind / f"{key}-{digest_file(scratch)}.parquet"
             self._publish_part(scratch, target)
@@ -371,16 +368,3 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _encodings(schema: pa.Schema) -> dict[str, Any]:
-    """How a table's columns are encoded, for pyarrow; nothing where they are as Parquet has them by default."""
-    lists = {field.name: field.type.value_type for field in schema if pa.types.is_list(field.type)}
-    split = [name for name, kind in lists.items() if kind in _SPLIT]
-    if not split:
-        return {}
-    others = [f"{name}.list.element" if name in lists else name for name in schema.names if name not in split]
-    return {
-        "use_dictionary": others,
-        "column_encoding": {f"{name}.list.element": "BYTE_STREAM_SPLIT" for name in split},
-    }

@@ -58,6 +58,7 @@ COMPUTES_NOTHING = (
     "tasks.modeling.predictions",
     "tasks.modeling.training_rows",
     "tasks.modeling.uncertainty",
+    "tasks.parquet_parts",
     "tasks.part_index",
     "tasks.object_leases",
     "tasks.object_storage",

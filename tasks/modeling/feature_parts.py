@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from data_contracts.refs import FeatureRef
 from tasks.contract import require_contract
 from tasks.errors import DataError, EnvironmentFailed
+from tasks.parquet_parts import find_values, read_float32
 from tasks.store import Store
 
 BATCH_BYTES = 4 << 20
@@ -34,6 +35,8 @@ class Part:
     """`digest` and `shape` of the wanted rows."""
     selected: npt.NDArray[np.bool_] | None
     """(stored rows,) None: all."""
+    plain: tuple[int, int] | None
+    """Where its float32 values begin in the file, and how many they are; None where they must be decoded."""
 
 
 def read_part(store: Store, uri: str, only: pa.Array | None) -> Part:
@@ -41,13 +44,13 @@ def read_part(store: Store, uri: str, only: pa.Array | None) -> Part:
     try:
         with pq.ParquetFile(store.path(uri)) as file:
             require_contract(file.schema_arrow, store.path(uri))
-            rows = file.read(["digest", "shape"])
+            rows, plain = file.read(["digest", "shape"], use_threads=False), find_values(file, "values")
     except (OSError, pa.ArrowInvalid) as error:
         raise _unreadable(uri, error) from None
     selected = None if only is None else np.asarray(pc.is_in(rows["digest"], value_set=only))
     if selected is None or selected.all():
-        return Part(store, uri, rows, None)
-    return Part(store, uri, rows.filter(pa.array(selected)), selected)
+        return Part(store, uri, rows, None, plain)
+    return Part(store, uri, rows.filter(pa.array(selected)), selected, plain)
 
 
 def read_values(parts: Sequence[Part], size: int, ref: FeatureRef) -> npt.NDArray[np.generic]:
@@ -55,6 +58,9 @@ def read_values(parts: Sequence[Part], size: int, ref: FeatureRef) -> npt.NDArra
     values = np.empty(size, ref.dtype)
     filled = 0
     for part in parts:
+        if (count := _read_whole(part, values[filled:])) is not None:
+            filled += count
+            continue
         for batch in _batches(part, ref):
             if filled + len(batch) <= size:
                 values[filled : filled + len(batch)] = batch
@@ -62,6 +68,19 @@ def read_values(parts: Sequence[Part], size: int, ref: FeatureRef) -> npt.NDArra
     if filled != size:
         raise DataError(f"{ref.modality} features: {filled} values do not fill the shapes in {ref.uri}; extract")
     return values
+
+
+def _read_whole(part: Part, into: npt.NDArray[np.generic]) -> int | None:
+    """How many values the part has, read into the array if it has room; None where they must be decoded or chosen."""
+    if part.selected is not None or part.plain is None or into.dtype != np.float32:
+        return None
+    start, size = part.plain
+    if size <= len(into):
+        try:
+            read_float32(part.store.path(part.uri), start, into[:size])
+        except OSError as error:
+            raise _unreadable(part.uri, error) from None
+    return size
 
 
 def _batches(part: Part, ref: FeatureRef) -> Iterator[npt.NDArray[np.generic]]:
@@ -73,6 +92,11 @@ def _batches(part: Part, ref: FeatureRef) -> Iterator[npt.NDArray[np.generic]]:
                 raise DataError(
                     f"{ref.modality} features: part {part.uri} holds {stored}, expected {ref.dtype}; extract again"
                 )
+            if part.selected is not None and part.plain is not None:
+                start, size = part.plain
+                values = np.memmap(part.store.path(part.uri), "<f4", "r", offset=start, shape=(size,))
+                yield _select(values, file, part.selected, ref)
+                return
             start = 0
             for batch in file.iter_batches(_rows_at_once(file.metadata), columns=["values"]):
                 lists = batch.column(0)
@@ -80,8 +104,21 @@ def _batches(part: Part, ref: FeatureRef) -> Iterator[npt.NDArray[np.generic]]:
                     lists = lists.filter(pa.array(part.selected[start : start + len(lists)]))
                 start += batch.num_rows
                 yield np.asarray(lists.flatten())
-    except (OSError, pa.ArrowInvalid) as error:
+    except (OSError, ValueError) as error:  # ArrowInvalid is one
         raise _unreadable(part.uri, error) from None
+
+
+def _select(
+    values: npt.NDArray[np.float32], file: pq.ParquetFile, selected: npt.NDArray[np.bool_], ref: FeatureRef
+) -> npt.NDArray[np.float32]:
+    """The values of the selected rows of a part."""
+    shapes = file.read(["shape"])["shape"].combine_chunks()
+    sizes = np.multiply.reduceat(np.asarray(shapes.flatten()).astype(np.int64), np.asarray(shapes.offsets)[:-1])
+    if sizes.sum() != len(values):
+        raise DataError(f"{ref.modality} features: {len(values)} values do not fill the shapes in {ref.uri}; extract")
+    if (sizes == sizes[0]).all():
+        return values.reshape(len(sizes), -1)[selected].reshape(-1)
+    return values[np.repeat(selected, sizes)]
 
 
 def _rows_at_once(stored: pq.FileMetaData) -> int:

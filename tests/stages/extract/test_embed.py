@@ -20,6 +20,9 @@ from tasks.ingest.ingest import ingest
 from tasks.ingest.manifest.scan import scan
 from tasks.media.encoder_inputs import square
 from tasks.media.media_store import MediaReader
+from tasks.modalities import MODALITIES
+from tasks.modeling import embed as embedding
+from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.store import Store
 
 MakeData = Callable[..., Path]
@@ -137,3 +140,17 @@ def test_clips_are_embedded_frame_by_frame(
         with torch.inference_mode():
             expected = network[0].features((pixels - mean) / std).relu().mean(dim=(0, 2, 3))
         np.testing.assert_allclose(row["values"], expected.numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("longest", [3, 40, 700])
+def test_batches_of_texts_hold_few_tokens_and_every_text_once(longest: int) -> None:
+    lengths = np.random.default_rng(0).integers(1, longest + 1, 2500)
+    inputs = [(str(row), np.zeros(length, np.int32)) for row, length in enumerate(lengths)]
+    spec = EncoderSpec(encoder="hf:bert", reads="embedding")
+    batches = list(embedding._batches("text", spec, inputs, 1))
+    assert sorted(int(name) for batch in batches for name, _ in batch) == list(range(2500))
+    padded = [len(batch) * max(len(ids) for _, ids in batch) for batch in batches]
+    assert all(size <= embedding.TOKENS or len(batch) == 1 for size, batch in zip(padded, batches, strict=True))
+    assert sum(padded) < 1.1 * sum(lengths)
+    classical = list(embedding._batches("text", spec.model_copy(update={"encoder": "classical"}), inputs, 1))
+    assert max(map(len, classical)) == MODALITIES["text"].batch_rows

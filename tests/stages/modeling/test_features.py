@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 
 from data_contracts.tables import features_schema
+from tasks import parquet_parts
 from tasks.errors import DataError, EnvironmentFailed
 from tasks.modeling import feature_parts
 from tasks.modeling.features import FeatureTable, Inputs
@@ -50,6 +51,18 @@ def test_many_small_batches_give_what_one_gives(store, make_features, monkeypatc
         padded = table.take(table.locate(pa.array([digests[n] for n in kept])))
         for place, number in enumerate(kept):
             np.testing.assert_array_equal(padded.values[place, : padded.lengths[place]], sounds[number])
+
+
+@pytest.mark.parametrize("kept", [range(9), [4], [0, 8]])
+def test_a_part_written_before_is_read_as_well(store, make_features, monkeypatch, kept):
+    """Compressed, its values in many pages."""
+    rows = list(np.random.default_rng(2).normal(size=(9, 1, 5)).astype(np.float32))
+    monkeypatch.setattr(parquet_parts, "_fills_a_page", lambda column: False)
+    ref, digests = make_features("text", rows)
+    table = FeatureTable.load(store, ref, only=pa.array([digests[n] for n in kept]))
+    np.testing.assert_array_equal(
+        table.take(table.locate(pa.array([digests[n] for n in kept]))).values, [rows[n] for n in kept]
+    )
 
 
 def test_memory_holds_the_values_once(store, make_features, monkeypatch):
