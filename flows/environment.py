@@ -17,7 +17,7 @@ from pathlib import Path
 from flows.hosting.access import new_auth_string
 from flows.request import DEFAULT_STORE, Request
 from tasks.errors import EnvironmentFailed
-from tasks.object_storage import check_address
+from tasks.object_storage import check_address, is_address
 from tasks.publish.addresses import sqlite_uri
 from tasks.shared_store import share
 from tasks.store import digest_json
@@ -38,7 +38,7 @@ def store_from_environment(option: str | None) -> str:
     Of a bucket's address it is the folder on this machine that caches it, made by now. Raises UsageError.
     """
     place = option or os.environ.get("CROSSMODAL_STORE") or DEFAULT_STORE
-    if "://" not in place:
+    if not is_address(place):
         return place
     address = check_address(place)
     folder = cache_folder() / "stores" / f"{address.rpartition('/')[2]}-{digest_json(address)[:12]}"

@@ -100,6 +100,10 @@ def _json(store: Store, run: str, name: str) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
+        if not path.parent.is_dir():
+            raise EnvironmentFailed(
+                f"run {run}: is not in {path.parent.parent}; it was another machine's or store's, or is deleted"
+            ) from None
         raise EnvironmentFailed(f"run {run}: left no {name}: it ended before it began") from None
     except (OSError, ValueError, RecursionError) as error:
         raise EnvironmentFailed(f"run {run}: {path} cannot be read ({error})") from None

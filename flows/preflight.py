@@ -180,14 +180,14 @@ def _disk(request: Request, training: bool) -> tuple[bool, str]:
     free = shutil.disk_usage(request.store.root).free
     least = MIN_FREE_BYTES + (COPIES * _trained_bytes(request) if training else 0)
     text = f"{_size(free)} free in {request.store.root}"
+    way = f"free some, or choose another with {request.store.CHOSEN_BY}"
     if free < least:
         raise EnvironmentFailed(
-            f"store {request.store.root}: {_size(free)} free on its disk, {_size(least)} are needed at least; free some, or "
-            "choose another with --store"
+            f"store {request.store.root}: {_size(free)} free on its disk, {_size(least)} are needed at least; {way}"
         )
     expected = least + _data_bytes(request.config.data.path)
     if free < expected:
-        return False, f"{text}; the data may take {_size(expected)}: free some, or choose another with --store"
+        return False, f"{text}; the data may take {_size(expected)}: {way}"
     return True, f"{text}, about {_size(expected)} needed"
 
 

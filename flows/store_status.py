@@ -11,8 +11,11 @@ from flows.history import RUNS, list_runs
 from flows.store_roots import Needed, find_needed
 from tasks.display_table import DisplayTable
 from tasks.errors import UsageError
+from tasks.object_leases import held_leases
+from tasks.object_storage import ObjectStorage
 from tasks.publish.roots import Registry, read_registry
 from tasks.retention.inventory import DiskUsage, Item, list_items
+from tasks.shared_store import SharedStore
 from tasks.store import Store
 
 _MODELS = "mlartifacts"
@@ -48,6 +51,25 @@ class ModelStatus:
 
 
 @dataclass(frozen=True)
+class BucketStatus:
+    """What machines share."""
+
+    address: str
+    bytes: int
+    objects: Mapping[str, tuple[int, int]]
+    """What they are, to their number and bytes."""
+    leases: Mapping[str, str]
+    """Of work that is done now, to who does it; or did, for whoever died released none."""
+
+    def tables(self) -> tuple[DisplayTable, DisplayTable]:
+        """By what the objects are, and the leases."""
+        objects = DisplayTable.of(
+            {"objects": name, "number": number, "MB": _mb(size)} for name, (number, size) in self.objects.items()
+        )
+        return objects, DisplayTable.of({"lease": name, "held by": holder} for name, holder in self.leases.items())
+
+
+@dataclass(frozen=True)
 class StoreStatus:
     """The whole store."""
 
@@ -59,6 +81,8 @@ class StoreStatus:
     models: tuple[ModelStatus, ...]
     mlflow_deleted: int
     """Runs that were deleted in MLflow, whose files `mlflow gc` removes."""
+    bucket: BucketStatus | None
+    """What it is the cache of."""
 
     def as_json(self) -> Mapping[str, object]:
         """For scripts."""
@@ -107,7 +131,18 @@ def find_status(store: Store, tracking_uri: str, keep_runs: int, since: float) -
         kinds=tuple(kinds),
         models=tuple(_models(store, registry, needed, items)),
         mlflow_deleted=len(registry.deleted_runs),
+        bucket=_bucket(store.shared.storage) if isinstance(store, SharedStore) else None,
     )
+
+
+def _bucket(storage: ObjectStorage) -> BucketStatus:
+    objects: dict[str, tuple[int, int]] = {}
+    for name, size in storage.sizes("").items():
+        folders = name.split("/")[:-1] or [name]
+        kind = "/".join(folders[:2] if folders[0] in ("parts", "records") else folders[:1])
+        number, before = objects.get(kind, (0, 0))
+        objects[kind] = number + 1, before + size
+    return BucketStatus(storage.address, sum(size for _, size in objects.values()), objects, held_leases(storage))
 
 
 def _kinds(items: Sequence[Item], needed: Needed) -> list[KindStatus]:

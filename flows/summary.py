@@ -157,15 +157,18 @@ def _classical_notes(report: EvalReport | None, request: Request, run_state: Run
 
 
 def notes_of_store(store: Store) -> tuple[str, ...]:
-    """A line where the run found results in the store that were damaged; none otherwise."""
-    if not store.damaged:
-        return ()
-    named = ", ".join(store.damaged[:3]) + (", …" if len(store.damaged) > 3 else "")
-    results = "1 result was" if len(store.damaged) == 1 else f"{len(store.damaged)} results were"
-    return (
-        f"store: {results} damaged, and set aside under {store.root / 'trash'} ({named}); what is needed of it is computed "
-        "again: check the disk",
+    """A line where the run found results in the store that were damaged, one where in the bucket that it is the cache of."""
+    found = (
+        (store.damaged, f"damaged, and set aside under {store.root / 'trash'}", "check the disk"),
+        (store.damaged_shared, "damaged in the bucket, and deleted there", "see who writes there besides crossmodal"),
     )
+    notes = []
+    for damaged, what, to_do in found:
+        named = ", ".join(damaged[:3]) + (", …" if len(damaged) > 3 else "")
+        results = "1 result was" if len(damaged) == 1 else f"{len(damaged)} results were"
+        if damaged:
+            notes.append(f"store: {results} {what} ({named}); what is needed of it is computed again: {to_do}")
+    return tuple(notes)
 
 
 def intervals_of(report: EvalReport) -> dict[str, tuple[float, float] | None]:

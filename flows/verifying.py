@@ -16,7 +16,7 @@ from tasks.errors import CrossmodalError, EnvironmentFailed, UsageError
 from tasks.publish.journal_events import checked_journal
 from tasks.publish.roots import PublishedVersion, read_registry, require_intact
 from tasks.retention.verify import Checked, Finding, verify_items
-from tasks.store import Store, read_record
+from tasks.store import Store
 
 _RETRAIN = "crossmodal retrain makes a new version; until then the files of this one are checked wherever it is loaded"
 
@@ -82,7 +82,7 @@ def _version(version: PublishedVersion, store: Store, tracking_uri: str, deep: b
         )
     if version.evidence is not None and version.needed_for:
         uri, sha256 = version.evidence
-        record = read_record(store.root, uri)
+        record = store.record_of(uri)
         if record is None:
             yield Finding(name, f"the verdict it was published on, {uri}, is gone or damaged", _RETRAIN)
         elif record.link != sha256:

@@ -36,6 +36,15 @@ class Claim(BaseModel):
     is_released: bool = False
 
 
+def held_leases(storage: ObjectStorage) -> dict[str, str]:
+    """The names of the leases that nobody has released, to who holds them, as far as he lives."""
+    last = {
+        name.split("/")[1]: name for name in storage.names("leases") if name.count("/") == 2
+    }  # sorted by generation
+    claims = {lease: _claim_of(storage.read(name)) for lease, name in last.items()}
+    return {lease: claim.holder for lease, claim in claims.items() if claim is not None and not claim.is_released}
+
+
 @contextlib.contextmanager
 def leased(
     storage: ObjectStorage, name: str, timeout_s: float, run: str | None = None, lease_s: float = LEASE_S
@@ -79,7 +88,7 @@ class _Lease:
             if seen is None or seen[:2] != (last, claim):
                 seen = (last, claim, now)
             free = last == 0 or (claim is not None and claim.is_released) or now - seen[2] >= self._lease_s
-            if free and self._storage.create(self._name(last + 1), self._text()):
+            if free and self._make(last + 1):
                 self._generation = last + 1
                 break
             holder = claim.holder if claim is not None else "another process"
@@ -94,26 +103,26 @@ class _Lease:
                 progress.log(f"lease {self.folder}: held by {holder}; this process waits for its end", "notice")
             if not free:
                 time.sleep(min(POLL_S, self._lease_s / 4))
-        for older in self._generations():
-            if older < self._generation:
-                self._storage.delete(self._name(older))
         self._heart.start()
+        with contextlib.suppress(EnvironmentFailed):  # then the next one does it
+            for older in self._generations():
+                if older < self._generation:
+                    self._storage.delete(self._name(older))
 
     def release(self) -> None:
         """The next one need not wait."""
         self._ended.set()
         self._heart.join()
-        if not self.is_lost:
-            self._claim = self._claim.model_copy(update={"is_released": True})
-            with contextlib.suppress(EnvironmentFailed):  # then others wait until it has run out
+        with contextlib.suppress(EnvironmentFailed):  # then others wait until it has run out
+            if self._is_held():  # it may have been lost since the last beat
+                self._claim = self._claim.model_copy(update={"is_released": True})
                 self._storage.replace(self._name(self._generation), self._text())
 
     def _beat(self) -> None:
         last = time.monotonic()
         while not self._ended.wait(self._lease_s / 4):
             try:
-                if max(self._generations(), default=0) > self._generation:
-                    self.is_lost = True
+                if not self._is_held():
                     return
                 self._claim = self._claim.model_copy(update={"renewed": self._claim.renewed + 1})
                 self._storage.replace(self._name(self._generation), self._text())
@@ -123,6 +132,17 @@ class _Lease:
                     progress.log(f"lease {self.folder}: could not be renewed ({error})", "warning")
                     last = time.monotonic()
 
+    def _make(self, generation: int) -> bool:
+        """Whether the generation is this process's: also where the store's first answer was lost, and it was asked again."""
+        if self._storage.create(self._name(generation), self._text()):
+            return True
+        claim = self._read(generation)
+        return claim is not None and claim.token == self._claim.token
+
+    def _is_held(self) -> bool:
+        self.is_lost = self.is_lost or max(self._generations(), default=0) > self._generation
+        return not self.is_lost
+
     def _generations(self) -> list[int]:
         names = (found.rpartition("/")[2] for found in self._storage.names(self.folder))
         return [int(name) for name in names if name.isdecimal()]
@@ -131,10 +151,13 @@ class _Lease:
         return f"{self.folder}/{generation:08d}"
 
     def _read(self, generation: int) -> Claim | None:
-        data = self._storage.read(self._name(generation)) if generation else None
-        with contextlib.suppress(ValidationError):
-            return Claim.model_validate_json(data) if data is not None else None
-        return None
+        return _claim_of(self._storage.read(self._name(generation))) if generation else None
 
     def _text(self) -> bytes:
         return self._claim.model_dump_json().encode()
+
+
+def _claim_of(data: bytes | None) -> Claim | None:
+    with contextlib.suppress(ValidationError):
+        return Claim.model_validate_json(data) if data is not None else None
+    return None

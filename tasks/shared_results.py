@@ -1,5 +1,6 @@
 """The results of a store's stages in a bucket, which the stores of other machines read as well; each is written once.
 
+    layout                           the number of this layout
     records/KIND/KEY.json            of an artifact: its files by sha256, its ref; written last: where it is, all is
     blobs/SHA256                     a file's bytes, once for all artifacts that hold it
     parts/KIND/KEY-SHA256.parquet    a part, whose name holds its own digest
@@ -9,11 +10,14 @@ What does not match its digest is deleted and counts as absent, so that it is co
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-from tasks import progress
+from tasks.errors import EnvironmentFailed
 from tasks.object_storage import ObjectStorage
 
+_LAYOUT = b"1"
+_PART = re.compile(r"(?:[\w-][\w.+-]*/)+[\w-]{1,150}-[0-9a-f]{64}\.parquet", re.ASCII)
 _OWN = frozenset({"champions", "encoders"})
 """Copies of what the registry holds, which every machine asks."""
 
@@ -23,6 +27,15 @@ class SharedResults:
 
     def __init__(self, storage: ObjectStorage) -> None:
         self.storage = storage
+
+    def prepare(self) -> None:
+        """The bucket is there, and laid out as this code knows it. EnvironmentFailed where it is not."""
+        found = self.storage.read("layout")
+        if found is None and not self.storage.create("layout", _LAYOUT):
+            found = self.storage.read("layout")
+        if found not in (None, _LAYOUT):
+            text = f"store {self.storage.address}: is laid out as {found[:20]!r} says, which this version does not know"
+            raise EnvironmentFailed(f"{text}; use the version of crossmodal that writes it, or another PREFIX")
 
     def holds(self, kind: str) -> bool:
         """Whether results of this kind are shared."""
@@ -53,8 +66,6 @@ class SharedResults:
 
     def forget_damaged(self, kind: str, key: str, damaged: list[str]) -> None:
         """The artifact and these blobs, which are not what their names say, are no longer there."""
-        what = f"{len(damaged)} of its files" if damaged else "its record"
-        progress.log(f"store {self.storage.address}: {kind}/{key[:12]}: {what} are damaged; computed again", "warning")
         self.forget(kind, key)
         for sha256 in damaged:
             self.storage.delete(_blob(sha256))
@@ -66,8 +77,9 @@ class SharedResults:
         self.storage.create(f"parts/{uri}", path)
 
     def parts(self, kind: str) -> list[str]:
-        """Store paths of all parts of a kind, or of the kinds below a folder, in name order."""
-        return [name.removeprefix("parts/") for name in self.storage.names(f"parts/{kind}")]
+        """Store paths of all parts of a kind, or of the kinds below a folder, in name order; other objects are none."""
+        names = (name.removeprefix("parts/") for name in self.storage.names(f"parts/{kind}"))
+        return [name for name in names if _PART.fullmatch(name)]
 
     def download_part(self, uri: str, target: Path) -> bool:
         """The part's bytes, not verified. False where there is none."""

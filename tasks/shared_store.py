@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tasks import locks, progress
 from tasks.errors import EnvironmentFailed
@@ -31,6 +34,7 @@ from tasks.store import (
 
 MARK = "remote.json"
 """In the folder of a store that shares its results: where."""
+_SHA256 = re.compile("[0-9a-f]{64}", re.ASCII)
 
 
 def open_store(
@@ -70,11 +74,18 @@ def share(root: Path, address: str) -> None:
 class SharedStore(Store):
     """The cache of a bucket. Methods raise EnvironmentFailed where the bucket does not answer."""
 
+    CHOSEN_BY = "CROSSMODAL_CACHE"
+
     def __init__(
         self, storage: ObjectStorage, root: str | Path, run: str | None, lock_timeout_s: float, view_of: Path | None
     ) -> None:
         super().__init__(root, run, lock_timeout_s, view_of)
         self.shared = SharedResults(storage)
+
+    def prepare(self) -> None:
+        """As of any store; EnvironmentFailed, too, where there is no such bucket."""
+        super().prepare()
+        self.shared.prepare()
 
     def refresh(self, *kinds: str) -> None:
         """As of any store: what the bucket has of these counts as absent, too."""
@@ -104,6 +115,11 @@ class SharedStore(Store):
             folder.mkdir(exist_ok=True)
             yield folder
 
+    def record_of(self, uri: str) -> Found | None:
+        """As of any store; what is in the bucket only is fetched."""
+        kind, _, key = uri.rpartition("/")
+        return super().record_of(uri) or self._fetch(kind, key)
+
     def _find(self, kind: str, key: str) -> Found | None:
         return super()._find(kind, key) or self._fetch(kind, key)
 
@@ -118,8 +134,11 @@ class SharedStore(Store):
             folder.mkdir(parents=True)
             (folder / RECORD).write_bytes(record)
             found = read_record(scratch, uri)
+            if found is not None and not _names_files(found.files):
+                found = None
             damaged = [] if found is None else self._download(found)
             if found is None or damaged:
+                self._tell_damaged(uri)
                 self.shared.forget_damaged(kind, key, damaged)
                 return None
             if not is_chained(self.root, found):  # made of what is another result here
@@ -133,15 +152,19 @@ class SharedStore(Store):
         here = read_record(self.root, uri)
         return here if here is not None and has_its_files(here) else None
 
+    def _tell_damaged(self, uri: str) -> None:
+        self.damaged_shared.append(uri)
+        progress.log(
+            f"store {self.shared.storage.address}: {uri}: is damaged there, and deleted; computed again", "warning"
+        )
+
     def _download(self, found: Found) -> list[str]:
         """The artifact's files are in its folder; the digests of those that the bucket has not as they were."""
         damaged = []
         for name, sha256 in found.files.items():
             path = found.path / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            if self.shared.download_blob(sha256, path) and digest_file(path) == sha256:
-                sync(path)
-            else:
+            if not _fetch_file(partial(self.shared.download_blob, sha256, path), path, sha256):
                 damaged.append(sha256)
         return damaged
 
@@ -171,13 +194,40 @@ class SharedStore(Store):
             if target.exists():
                 continue
             with self._draft(uri) as scratch:
-                if not self.shared.download_part(uri, scratch):
+                sha256 = target.stem.rpartition("-")[2]
+                right = _fetch_file(partial(self.shared.download_part, uri, scratch), scratch, sha256)
+                if right is None:
                     continue
-                if digest_file(scratch) != target.stem.rpartition("-")[2]:
-                    progress.log(f"store {self.shared.storage.address}: {uri}: is damaged; computed again", "warning")
+                if not right:
+                    self._tell_damaged(uri)
                     self.shared.forget_part(uri)
                     continue
-                sync(scratch)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 scratch.rename(target)
                 sync(target.parent)
+
+
+def _fetch_file(download: Callable[[], bool], path: Path, sha256: str) -> bool | None:
+    """Whether the file is here, as its digest says; None where the bucket has none.
+
+    It is fetched twice before it is called damaged: what is deleted there is gone for all, and a transfer may go wrong.
+    """
+    for _ in range(2):
+        if not download():
+            return None
+        if digest_file(path) == sha256:
+            sync(path)
+            return True
+    return False
+
+
+def _names_files(files: Any) -> bool:
+    """Whether a record names files of its own folder, by digests: anybody may have written it."""
+    return isinstance(files, dict) and all(
+        isinstance(sha256, str)
+        and _SHA256.fullmatch(sha256)
+        and name != RECORD
+        and not {"", ".", ".."} & set(name.split("/"))
+        and "\0" not in name
+        for name, sha256 in files.items()
+    )

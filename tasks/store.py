@@ -83,6 +83,9 @@ class Found:
 class Store:
     """The folder that holds everything a run writes."""
 
+    CHOSEN_BY = "--store"
+    """What says where it lies."""
+
     def __init__(
         self,
         root: str | Path,
@@ -102,6 +105,8 @@ class Store:
         """Store path of every artifact that was recomputed under `refresh`, and whether it came out as it was."""
         self.damaged: list[str] = []
         """Store paths of what was found damaged through this object, and set aside under trash/."""
+        self.damaged_shared: list[str] = []
+        """Store paths of what was found damaged in a bucket that machines share, and deleted there."""
 
     def path(self, uri: str) -> Path:
         """The real path of a store path."""
@@ -118,7 +123,7 @@ class Store:
             clear_leftovers(self.root / "tmp", drafts_only=True)
         except OSError as error:
             raise EnvironmentFailed(
-                f"store {self.root}: cannot be written to ({error.strerror}); choose another with --store"
+                f"store {self.root}: cannot be written to ({error.strerror}); choose another with {self.CHOSEN_BY}"
             ) from None
 
     # -- recomputing ---
@@ -143,6 +148,10 @@ class Store:
             self._set_aside(self.path(uri))
 
     # -- artifacts ---
+
+    def record_of(self, uri: str) -> Found | None:
+        """What an artifact's record says, its files not looked at; None where there is none, or it is damaged."""
+        return read_record(self.root, uri)
 
     def find(self, kind: str, key: str) -> Found | None:
         """The artifact, verified file by file, or None; a damaged one is set aside under trash/."""

@@ -11,6 +11,7 @@ from flows.console import print_json, say
 from flows.hosting.deployments import POOL, POOL_TYPES, PoolType, Target, render_pool
 from flows.request import not_one_of, profile_files
 from tasks.errors import UsageError
+from tasks.shared_store import shared_address
 from tasks.store import Store
 
 
@@ -55,4 +56,5 @@ def make_target(place: Store, pool: str, pool_type: str, image: str | None) -> T
     if not chosen:
         raise UsageError(f"--type: {not_one_of(pool_type, POOL_TYPES)}")
     profiles = tuple(profile_files(str(place.root)))
-    return Target(pool=pool, type=chosen[0], image=image, store=str(place.root), profiles=profiles)
+    store = shared_address(place.root) or str(place.root)  # a bucket's cache is another folder on each worker's machine
+    return Target(pool=pool, type=chosen[0], image=image, store=store, profiles=profiles)

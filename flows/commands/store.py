@@ -51,6 +51,12 @@ def status(*, keep_runs: KeepRuns = KEEP_RUNS, keep_days: KeepDays = KEEP_DAYS, 
     for table in found.tables():
         say("")
         print_table(table, "no run yet; start one with crossmodal retrain")
+    if found.bucket is not None:
+        objects, leases = found.bucket.tables()
+        say(f"\n{found.bucket.address}, of which that is the cache: {found.bucket.bytes / 1e6:,.1f} MB\n")
+        print_table(objects, "nothing is there, or no such bucket")
+        say("")
+        print_table(leases, "no work is held by a lease")
     _say_deleted_runs(found.mlflow_deleted, uri, to_stderr=False)
 
 

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tasks.drafts import draft
 from tasks.errors import EnvironmentFailed, UsageError
+from tasks.shared_store import SharedStore
 from tasks.store import Store, digest_file, write_text
 
 RECORD = "backup.json"
@@ -84,6 +85,11 @@ def restore(backup: Path, store: Store) -> BackupRecord:
 
     Raises UsageError when `backup` is none or the store is not empty; EnvironmentFailed when a file of it is damaged.
     """
+    if isinstance(store, SharedStore):
+        raise UsageError(
+            f"store {store.shared.storage.address}: a backup is restored into a folder; name a new one with --store, which is "
+            "then a cache of the bucket that the backup's was"
+        )
     record = _read_record(backup)
     root = store.root
     if root.exists() and (not root.is_dir() or {path.name for path in root.iterdir()} - {"lost+found"}):

@@ -179,7 +179,7 @@ def extract_shard(shard: ShardRef, store: Store) -> str:
     if done != len(shard.digests):
         raise EnvironmentFailed(
             f"{shard.modality} features: {len(shard.digests) - done} of {len(shard.digests)} media are gone from "
-            "the store; run again to decode them anew"
+            "the store; run it again with --refresh ingest, which decodes them anew"
         )
     return _put(shard, digests, features, store)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from data_contracts.refs import CheckpointRef, Frozen, ValidatedRef, Verdict
 from tasks.errors import EnvironmentFailed, PromotionRefused
-from tasks.store import Store, read_record
+from tasks.store import Store
 
 
 class Link(Frozen):
@@ -28,7 +28,7 @@ def chain_of(verdict: Verdict, store: Store) -> tuple[Link, ...]:
     found: dict[str, Link] = {}
     while waiting:
         uri, named = waiting.pop(0)
-        record = read_record(store.root, uri)
+        record = store.record_of(uri)
         if record is None or named not in (None, record.link):
             what = "is gone or damaged" if record is None else "is not what was decided on"
             raise EnvironmentFailed(

@@ -100,8 +100,8 @@ def generate_shard(shard: GenerationShard, store: Store) -> int:
         rows = sorted(_generate(shard, lacking, store), key=lambda row: str(row["source"]))
         if len(rows) != len(lacking):
             raise EnvironmentFailed(
-                f"{shard.source}: {len(lacking) - len(rows)} of {len(lacking)} media are gone from the store; run again to "
-                "decode them anew"
+                f"{shard.source}: {len(lacking) - len(rows)} of {len(lacking)} media are gone from the store; run "
+                "it again with --refresh ingest, which decodes them anew"
             )
         key = digest_json([row["source"] for row in rows])[:16]
         store.put_part(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -12,10 +14,15 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from tasks.errors import EnvironmentFailed
+from flows.cli import main
+from flows.commands.deploy import make_target
+from flows.history import run_config
+from flows.hosting.backup import restore
+from flows.summary import notes_of_store
+from tasks.errors import EnvironmentFailed, UsageError
 from tasks.object_storage import ObjectStorage
 from tasks.shared_store import MARK, SharedStore, open_store, share
-from tasks.store import Store
+from tasks.store import Store, canonical_json, digest_json
 from tests.support.buckets import bucket, s3_environment
 from tests.waiting import wait_until
 
@@ -118,6 +125,8 @@ def test_damage_in_the_bucket_counts_as_absent_and_is_made_good(
         assert data is not None
         storage.replace(name, bytes([data[0] ^ 1]) + data[1:])
     assert text_of(b) is None
+    assert b.damaged_shared == ["checkpoints/k"]
+    assert "in the bucket, and deleted there (checkpoints/k)" in notes_of_store(b)[0]
     put(b, "hello")
     b.discard_parts([])
     assert text_of(Store(b.root)) == "hello"
@@ -182,6 +191,125 @@ def test_work_is_done_on_one_machine_at_a_time(machines: tuple[Store, Store]) ->
 def _train(store: Store, order: list[str]) -> None:
     with store.work_dir("train", "k"):
         order.append(f"found {text_of(store)}")
+
+
+@pytest.mark.parametrize("name", ["../../../evil", "/tmp/evil-of-a-test", "artifact.json", "a//b", "a/../../b", "\0"])
+def test_a_record_that_names_files_elsewhere_is_damage(
+    machines: tuple[Store, Store], bucket: str, tmp_path: Path, name: str
+) -> None:
+    """Who can write into the bucket writes no file on the machines of others but into their cache."""
+    a, b = machines
+    put(a, "hello")
+    storage = ObjectStorage(f"{bucket}/team")
+    record = json.loads(storage.read("records/checkpoints/k.json") or b"")
+    record["files"][name] = record["files"]["same.txt"]
+    del record["sha256"]
+    storage.replace("records/checkpoints/k.json", canonical_json({**record, "sha256": digest_json(record)}).encode())
+    before = {path for path in tmp_path.rglob("*") if "trash" not in path.parts}
+    assert text_of(b) is None
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} - before == set()
+    assert not Path("/tmp/evil-of-a-test").exists()
+    assert storage.names("records") == []
+
+
+def test_parts_whose_names_lead_elsewhere_are_none(
+    machines: tuple[Store, Store], bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, b = machines
+    data = b"not a part"
+    names = [
+        f"x/../../../../p-{hashlib.sha256(data).hexdigest()}.parquet",
+        "x/p.pkl",
+        f"x/{'p' * 300}-{'0' * 64}.parquet",
+    ]
+    found = [f"parts/features/{name}" for name in names]
+    monkeypatch.setattr(ObjectStorage, "names", lambda *_: found)  # moto's server takes no such name; Amazon's does
+    monkeypatch.setattr(ObjectStorage, "download", lambda _self, _name, target: bool(target.write_bytes(data)))
+    assert b.parts("features/x") == []
+    assert list(tmp_path.rglob("p*-*.parquet")) == []
+
+
+def test_what_is_damaged_on_its_way_is_fetched_again(
+    machines: tuple[Store, Store], bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = machines
+    put(a, "hello")
+    uri = a.put_part("features/x", "p", part(1, 2))
+    seen, download = set[str](), ObjectStorage.download
+
+    def download_badly(storage: ObjectStorage, name: str, target: Path) -> bool:
+        """As download; cut the first time."""
+        found = download(storage, name, target)
+        if name not in seen:
+            seen.add(name)
+            target.write_bytes(target.read_bytes()[:-1])
+        return found
+
+    monkeypatch.setattr(ObjectStorage, "download", download_badly)
+    assert text_of(b) == "hello"
+    assert b.parts("features/x") == [uri]
+    assert len(seen) == 3
+
+
+def test_the_chain_of_what_another_machine_decided_is_whole(machines: tuple[Store, Store]) -> None:
+    """Though this one has fetched nothing of it."""
+    a, b = machines
+    put(a, "evaluated", "e", "evaluations")
+    put(a, "decided", "v", "verdicts", ("evaluations/e",))
+    here = a.record_of("verdicts/v")
+    assert here is not None
+    found = [b.record_of(uri) for uri in ("verdicts/v", *here.parents)]
+    assert [None if it is None else it.link for it in found] == [here.link, here.parents["evaluations/e"]]
+    assert b.record_of("verdicts/other") is None
+
+
+def test_status_shows_the_bucket_and_who_works(
+    machines: tuple[Store, Store], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = machines
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    b.prepare()
+    put(a, "hello")
+    a.put_part("features/x", "p", part(1, 2))
+    with a.work_dir("train", "k"), pytest.raises(SystemExit) as ended:
+        main(["store", "status", "--store", str(b.root), "--json"])
+    assert not ended.value.code
+    bucket = json.loads(capsys.readouterr().out)["bucket"]
+    assert {kind: number for kind, (number, _) in bucket["objects"].items()} == {
+        "blobs": 2,
+        "layout": 1,
+        "leases": 1,
+        "parts/features": 1,
+        "records/checkpoints": 1,
+    }
+    assert bucket["bytes"] == sum(size for _, size in bucket["objects"].values()) > 0
+    assert list(bucket["leases"]) == ["train-k"]
+    assert str(os.getpid()) in bucket["leases"]["train-k"]
+
+
+def test_what_is_for_other_machines_names_the_bucket_and_not_this_ones_folder(
+    machines: tuple[Store, Store], tmp_path: Path
+) -> None:
+    a, _ = machines
+    assert isinstance(a, SharedStore)
+    assert make_target(a, "pool", "process", None).store == a.shared.storage.address
+    assert make_target(Store(tmp_path / "c"), "pool", "process", None).store == str(tmp_path / "c")
+    with pytest.raises(UsageError, match="a backup is restored into a folder"):
+        restore(tmp_path, a)
+    with pytest.raises(EnvironmentFailed, match=r"run 1: is not in .*another machine"):
+        run_config(a, "1")
+
+
+def test_a_bucket_that_is_not_there_is_told_before_any_work(bucket: str, tmp_path: Path) -> None:
+    share(tmp_path / "a", "s3://nobody-made-this/team")
+    with pytest.raises(EnvironmentFailed, match="store s3://nobody-made-this/team: there is no such bucket"):
+        open_store(tmp_path / "a").prepare()
+    share(tmp_path / "b", f"{bucket}/team")
+    open_store(tmp_path / "b").prepare()
+    open_store(tmp_path / "b").prepare()
+    ObjectStorage(f"{bucket}/team").replace("layout", b"7")
+    with pytest.raises(EnvironmentFailed, match="is laid out as b'7' says, which this version does not know"):
+        open_store(tmp_path / "b").prepare()
 
 
 def test_a_folder_is_the_cache_of_one_bucket(tmp_path: Path, bucket: str) -> None:

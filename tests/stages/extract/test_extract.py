@@ -132,7 +132,9 @@ def test_media_that_are_gone_say_what_to_do(make_data: MakeData, config: RunConf
     shard = next(shard for shard in plan_shards(clean, config, store) if shard.modality == "image")
     for part in store.root.glob("media/image/*/*.parquet"):
         part.unlink()
-    with pytest.raises(EnvironmentFailed, match="3 of 3 media are gone from the store; run again"):
+    with pytest.raises(
+        EnvironmentFailed, match="3 of 3 media are gone from the store; run it again with --refresh ingest"
+    ):
         extract_shard(shard, store)
 
 
