@@ -37,6 +37,8 @@ ONE = 100
 """Requests of a round, one after the other."""
 MANY = 600
 """Requests of a round, by all clients together."""
+IDLE_S = 4.0
+"""After so long a client opens another connection: the server ends one after 5 s, perhaps as it is used again."""
 
 
 def example_row() -> dict[str, Any]:
@@ -74,16 +76,19 @@ class Client:
         head = f"POST /v1/predict HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
         self._port, self._message = port, f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self._used = 0.0
 
     async def ask(self, load: Load, began: float | None = None) -> None:
         """Adds one answer; its time counts from `began`."""
         began = time.perf_counter() if began is None else began
-        if self._streams is None or self._streams[0].at_eof():  # the server ends a connection that was idle for 5 s
+        if self._streams is None or time.perf_counter() - self._used > IDLE_S:
+            self.close()
             self._streams = await asyncio.open_connection("127.0.0.1", self._port)
         reader, writer = self._streams
         writer.write(self._message)
         head = (await reader.readuntil(b"\r\n\r\n")).lower()
         await reader.readexactly(int(head.partition(b"content-length:")[2].partition(b"\r\n")[0]))
+        self._used = time.perf_counter()
         load.statuses[int(head.split(b" ", 2)[1])] += 1
         load.seconds.append(time.perf_counter() - began)
 
