@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import json
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import pyarrow as pa
 
@@ -17,6 +19,8 @@ samples and refused rows carry `table`."""
 PREDICTIONS = "predictions.parquet"
 """Of an evaluation, in its folder."""
 CONTRACT_KEY = b"crossmodal.contract"
+FEATURES_KEY = b"crossmodal.features"
+"""In the metadata of a part of features: what made them, as JSON."""
 
 
 def _versioned(fields: list[pa.Field]) -> pa.Schema:
@@ -156,16 +160,20 @@ def media_schema() -> pa.Schema:
     )
 
 
-def features_schema(dtype: str) -> pa.Schema:
-    """Features of one modality: `values` is the row-major flattening of an array of `shape`."""
+def features_schema(dtype: str, size: int | None = None, about: Mapping[str, Any] | None = None) -> pa.Schema:
+    """Features of one modality: `values` is the row-major flattening of an array of `shape`.
+
+    `size`: of lists that all have so many values. `about`: what made them, as JSON in the schema's metadata.
+    """
     value_type = {"uint8": pa.uint8(), "int16": pa.int16(), "int32": pa.int32(), "float32": pa.float32()}[dtype]
-    return _versioned(
+    schema = _versioned(
         [
             pa.field("digest", pa.string(), nullable=False),  # of the canonical medium
             pa.field("shape", pa.list_(pa.int32()), nullable=False),
-            pa.field("values", pa.list_(value_type), nullable=False),
+            pa.field("values", pa.list_(value_type, -1 if size is None else size), nullable=False),
         ]
     )
+    return schema if about is None else schema.with_metadata({**schema.metadata, FEATURES_KEY: json.dumps(about)})
 
 
 def predictions_schema() -> pa.Schema:

@@ -24,7 +24,7 @@ _PAGE_BYTES = 2_000_000_000
 
 def write_part(table: pa.Table, path: Path) -> None:
     """Writes the table as one file, zstd but for lists of float32."""
-    lists = {field.name: field.type.value_type for field in table.schema if pa.types.is_list(field.type)}
+    lists = {field.name: field.type.value_type for field in table.schema if _is_list(field.type)}
     split = [name for name, kind in lists.items() if kind in _SPLIT]
     plain = [name for name, kind in lists.items() if kind == _PLAIN]
     paths = {name: f"{name}.list.element" if name in lists else name for name in table.schema.names}
@@ -41,6 +41,10 @@ def write_part(table: pa.Table, path: Path) -> None:
         options["row_group_size"] = table.num_rows
         table = table.replace_schema_metadata({**(table.schema.metadata or {}), _MARK: plain[0]})
     pq.write_table(table, path, **options)
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
 def _fills_a_page(column: pa.ChunkedArray) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Collection, Iterator
+from importlib.metadata import version
 
 import numpy as np
 import pyarrow as pa
@@ -186,11 +187,21 @@ def extract_shard(shard: ShardRef, store: Store) -> str:
 
 def _put(shard: ShardRef, digests: list[str], features: list[np.ndarray], store: Store) -> str:
     shapes = [list(feature.shape) for feature in features]
-    values = [feature.reshape(-1) for feature in features]
-    schema = features_schema(str(features[0].dtype))
-    offsets = np.concatenate([[0], np.cumsum([len(value) for value in values])]).astype(np.int32)
-    flat = pa.ListArray.from_arrays(offsets, pa.array(np.concatenate(values)))
-    columns = [pa.array(digests, pa.string()), pa.array(shapes, pa.list_(pa.int32())), flat]
+    sizes = [feature.size for feature in features]
+    values = pa.array(np.concatenate([feature.reshape(-1) for feature in features]))
+    about = {
+        **shard.identity.model_dump(mode="json", exclude_none=True),
+        "fingerprint": shard.fingerprint,
+        "version": version("crossmodal"),
+        "dtype": str(features[0].dtype),
+    }
+    if shard.identity.reads == "embedding":  # of one width, so that other programs read a matrix
+        schema = features_schema(about["dtype"], sizes[0], about | {"shape": shapes[0]})
+        lists = pa.FixedSizeListArray.from_arrays(values, sizes[0])
+    else:
+        schema = features_schema(about["dtype"], about=about)
+        lists = pa.ListArray.from_arrays(np.cumsum([0, *sizes]).astype(np.int32), values)
+    columns = [pa.array(digests, pa.string()), pa.array(shapes, pa.list_(pa.int32())), lists]
     table = pa.Table.from_arrays(columns, schema=schema)
     return store.put_part(features_kind(shard.modality, shard.fingerprint), shard.key[:16], table)
 

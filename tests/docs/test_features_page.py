@@ -33,15 +33,14 @@ def test_it_reads_what_extraction_writes(name: str, code: str, tmp_path: Path, m
     store = Store(tmp_path / ".crossmodal")
     store.prepare()
     for key, rows in (("a", written[:3]), ("b", written[3:])):
-        lists = pa.array(list(rows), pa.list_(pa.float32()))
+        lists = pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), 4)
         columns = [
             pa.array([f"{key}{n}" for n in range(len(rows))]),
             pa.array([[4]] * len(rows), pa.list_(pa.int32())),
             lists,
         ]
-        store.put_part(
-            "features/image/FINGERPRINT", key, pa.Table.from_arrays(columns, schema=features_schema("float32"))
-        )
+        table = pa.Table.from_arrays(columns, schema=features_schema("float32", 4, {"shape": [4]}))
+        store.put_part("features/image/FINGERPRINT", key, table)
     found: dict[str, object] = {}
     exec(code, found)
     np.testing.assert_array_equal(np.asarray(found["vectors"], np.float32), written)

@@ -10,16 +10,18 @@ import pytest
 from tasks.parquet_parts import find_values, read_float32, write_part
 
 
-def _table(rows: int, width: int) -> pa.Table:
-    values = np.random.default_rng(0).standard_normal((rows, width), dtype=np.float32)
-    lists = pa.ListArray.from_arrays(np.arange(rows + 1, dtype=np.int32) * width, pa.array(values.reshape(-1)))
+def _table(rows: int, width: int, fixed: bool) -> pa.Table:
+    values = pa.array(np.random.default_rng(0).standard_normal(rows * width, dtype=np.float32))
+    offsets = np.arange(rows + 1, dtype=np.int32) * width
+    lists = pa.FixedSizeListArray.from_arrays(values, width) if fixed else pa.ListArray.from_arrays(offsets, values)
     shapes = pa.array([[width]] * rows, pa.list_(pa.int32()))
     return pa.table({"digest": [str(row) for row in range(rows)], "shape": shapes, "values": lists})
 
 
 @pytest.mark.parametrize(("rows", "width"), [(1, 1), (3, 5), (50_000, 64)])  # the last: many pages by default
-def test_the_values_are_the_bytes_where_they_are_said_to_be(tmp_path: Path, rows: int, width: int) -> None:
-    table = _table(rows, width)
+@pytest.mark.parametrize("fixed", [False, True])
+def test_the_values_are_the_bytes_where_they_are_said_to_be(tmp_path: Path, rows: int, width: int, fixed: bool) -> None:
+    table = _table(rows, width, fixed)
     write_part(table, tmp_path / "part.parquet")
     with pq.ParquetFile(tmp_path / "part.parquet") as file:
         found = find_values(file, "values")

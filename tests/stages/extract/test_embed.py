@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -14,6 +17,7 @@ import torchvision
 import transformers
 from safetensors.torch import save_file
 
+from data_contracts.tables import FEATURES_KEY
 from tasks.config import load_config
 from tasks.extract.extract import collect_features, extract_shard, features_fingerprint, plan_shards
 from tasks.ingest.ingest import ingest
@@ -23,7 +27,7 @@ from tasks.media.media_store import MediaReader
 from tasks.modalities import MODALITIES
 from tasks.modeling import embed as embedding
 from tasks.modeling.encoder_spec import EncoderSpec
-from tasks.store import Store
+from tasks.store import Store, digest_file
 
 MakeData = Callable[..., Path]
 
@@ -56,6 +60,21 @@ def test_embeddings_are_the_networks_own(
             expected = model.features(((pixels - mean) / std)[None]).relu().mean(dim=(2, 3))[0]
         assert row["shape"] == [512]
         np.testing.assert_allclose(row["values"], expected.numpy(), atol=1e-5)
+
+
+def test_a_part_says_what_made_it(make_data: MakeData, network: tuple[torch.nn.Module, Path], store: Store) -> None:
+    config = load_config({}, ["runtime.workers=1", f"encoders.image=torchvision:squeezenet1_1@{network[1]}"])
+    clean = ingest(scan(config, store, make_data(3)), config, store)
+    (shard,) = [shard for shard in plan_shards(clean, config, store) if shard.modality == "image"]
+    path = store.path(extract_shard(shard, store))
+    schema = pq.read_schema(path)
+    width = 512
+    assert schema.field("values").type == pa.list_(pa.float32(), width)
+    about = json.loads(schema.metadata[FEATURES_KEY])
+    assert (about["name"], about["shape"], about["dtype"]) == ("squeezenet1_1", [width], "float32")
+    assert about["weights_sha256"] == digest_file(network[1])
+    assert (about["fingerprint"], about["version"]) == (shard.fingerprint, version("crossmodal"))
+    assert str(network[1].parent) not in str(schema.metadata), "what is shared names no place of this machine"
 
 
 def test_other_weights_are_other_features(make_data: MakeData, store: Store, tmp_path: Path) -> None:
