@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import shlex
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -59,6 +60,11 @@ def shared_address(root: Path) -> str | None:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise EnvironmentFailed(f"store {root}: {path} cannot be read ({error}); remove it, and run it again") from None
+
+
+def store_option(root: Path) -> str:
+    """How a person names the store in this folder on a command line: by the bucket's address where it is the cache of one."""
+    return f"--store {shlex.quote(shared_address(root) or str(root))}"
 
 
 def share(root: Path, address: str) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
-
 from flows.commands.options import CommonOptions, grouped
 from flows.console import print_json, say
 from flows.hosting.access import CODE_VALID_S, login_link
 from flows.hosting.credentials import read_running
 from tasks.errors import UsageError
+from tasks.shared_store import store_option
 
 
 @grouped
@@ -17,9 +16,7 @@ def login(common: CommonOptions) -> None:
     root = common.place.root
     running = read_running(root)
     if running is None:
-        raise UsageError(
-            f"store {root}: no crossmodal up serves it; start one with crossmodal up --store {shlex.quote(str(root))}"
-        )
+        raise UsageError(f"store {root}: no crossmodal up serves it; start one with crossmodal up {store_option(root)}")
     link = login_link(running.prefect_url, running.auth_string)
     if common.as_json:
         urls = {"prefect": running.prefect_url, "mlflow": running.mlflow_url, "pages": running.pages_url}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tasks import locks
 from tasks.errors import UsageError
+from tasks.shared_store import store_option
 from tasks.store import replacing
 
 RUNNING = "up.json"
@@ -114,5 +114,5 @@ def _already(root: Path) -> str:
         return f"store {root}: another crossmodal up is just starting or ending on it; wait a moment"
     return (
         f"store {root}: crossmodal up serves it since {running.started} (process {running.pid}, {running.pages_url}); "
-        f"crossmodal login --store {shlex.quote(str(root))} prints a link to it"
+        f"crossmodal login {store_option(root)} prints a link to it"
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from flows.hosting.deployments import (
 )
 from tasks.errors import EnvironmentFailed, UsageError
 from tasks.escaping import one_line
+from tasks.shared_store import store_option
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -36,7 +36,7 @@ def prefect_client(root: Path) -> Iterator[SyncPrefectClient]:
     use_prefect(root)
     if "PREFECT_API_URL" not in os.environ:
         raise EnvironmentFailed(
-            f"no Prefect server: start one with crossmodal up --store {shlex.quote(str(root))}, "
+            f"no Prefect server: start one with crossmodal up {store_option(root)}, "
             "or set PREFECT_API_URL to one that runs"
         )
     import httpx

@@ -21,7 +21,7 @@ from flows.hosting.backup import restore
 from flows.summary import notes_of_store
 from tasks.errors import EnvironmentFailed, UsageError
 from tasks.object_storage import ObjectStorage
-from tasks.shared_store import MARK, SharedStore, open_store, share
+from tasks.shared_store import MARK, SharedStore, open_store, share, store_option
 from tasks.store import Store, canonical_json, digest_json
 from tests.support.buckets import bucket, s3_environment
 from tests.waiting import wait_until
@@ -321,3 +321,13 @@ def test_a_folder_is_the_cache_of_one_bucket(tmp_path: Path, bucket: str) -> Non
     with pytest.raises(EnvironmentFailed, match=f"{MARK} cannot be read"):
         open_store(tmp_path / "a")
     assert type(open_store(tmp_path / "b")) is Store
+
+
+def test_a_command_that_is_proposed_names_the_bucket_and_not_its_cache(
+    machines: tuple[Store, Store], bucket: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert store_option(tmp_path / "a") == f"--store {bucket}/team"
+    assert store_option(tmp_path / "a b") == f"--store '{tmp_path}/a b'"
+    with pytest.raises(SystemExit):
+        main(["login", "--store", str(tmp_path / "a")])
+    assert f"crossmodal up --store {bucket}/team" in capsys.readouterr().err
