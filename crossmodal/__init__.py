@@ -94,8 +94,8 @@ class Model:
         bytes; a text is itself. Cells of a table stand under their columns' names. An input may be missing. The answers are
         Predictions, in the rows' order. Raises RowsRefused, which names rows and inputs, where one cannot be used.
 
-        A data frame's columns are such inputs, others are passed over; its answers are a data frame with its index: predicted,
-        targets, probability, probabilities, modalities, reason and detail.
+        A data frame's columns are such inputs, or `<input>_path` with paths; others are passed over. Its answers are a data
+        frame with its index: predicted, targets, probability, probabilities, modalities, reason and detail.
 
         Of a manifest, a folder or one file: one row per row or file, in its order: row, id, label, predicted, targets,
         probability, probabilities, modalities, reason and detail; then `columns` of the data. `out` is a file to write as
@@ -128,11 +128,12 @@ class Model:
     def _predict_frame(self, frame: pd.DataFrame) -> pd.DataFrame:
         import pandas as pd
 
-        from flows.serving.row_media import frame_rows
+        from flows.serving.row_media import frame_rows, with_paths_read
         from tasks.modalities import joined
 
         found: list[dict[str, Any]] = []
-        rows = frame_rows(frame, self._predictor.columns)
+        names = self._predictor.columns
+        rows = frame_rows(with_paths_read(frame, names), names)
         for outcome in self._predictor.outcomes(rows):
             if isinstance(outcome, Refusal):
                 found.append({"reason": outcome.reason, "detail": str(outcome)})

@@ -17,7 +17,7 @@ from flows.journaling import record_decisions
 from flows.request import default_tracking_uri, verify_key_from_environment
 from tasks.errors import UsageError
 from tasks.holdout_reuse import MANY, describe_uses
-from tasks.publish import journal_events, registry
+from tasks.publish import alias_history, journal_events, registry
 from tasks.publish.approval import Approval
 from tasks.publish.journal import Entry
 from tasks.reporting.run_tables import journal_table, models_table
@@ -100,15 +100,26 @@ def show(name: ModelName, common: CommonOptions) -> None:
 @models_app.command()
 @grouped
 def history(name: ModelName, common: CommonOptions) -> None:
-    """Show which versions have been champion, oldest first, and how many verdicts their test rows had decided before."""
+    """Show which versions have been champion, since when, by whom, and how many verdicts their test rows had decided before."""
     moves = registry.history(name, *_readable(common))
     uses = journal_events.uses_by_run(name, common.readable_place)
+    published = journal_events.published_by_run(name, common.readable_place)
     known = any(move.run in uses for move in moves)
-    rows = [move.model_dump() | ({"test_uses": uses.get(str(move.run))} if known else {}) for move in moves]
+    rows = [
+        _dated(move, published.get(str(move.run))) | ({"test_uses": uses.get(str(move.run))} if known else {})
+        for move in moves
+    ]
     _show(rows, common.as_json)
     if uses and (latest := [*uses.values()][-1]) > MANY:
         say(describe_uses(latest), to_stderr=common.as_json)
     _say_waiting(common, name)
+
+
+def _dated(move: alias_history.Move, published: Entry | None) -> dict[str, object]:
+    """A move for the table. The registry says when and by whom of one by hand, the journal of one by a run."""
+    if published is None or move.at_ms is not None:
+        return move.model_dump()
+    return move.model_dump() | {"by": published.by, "at_ms": round(published.at.timestamp() * 1000)}
 
 
 @models_app.command()

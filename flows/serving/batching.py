@@ -41,12 +41,21 @@ class Batcher:
         self._thread.join()
 
     def _run(self) -> None:
-        while (first := self._queue.get()) is not None:
-            batch, ended = self._collect(first)
-            for predictor in {id(asked.predictor): asked.predictor for asked in batch}.values():
-                self._answer(predictor, [asked for asked in batch if asked.predictor is predictor])
-            if ended:
-                return
+        while self._answer_next():
+            pass
+
+    def _answer_next(self) -> bool:
+        """Waits for requests and answers them; whether more may come.
+
+        Of its own, so that this thread, while it waits, holds no model that another has replaced.
+        """
+        first = self._queue.get()
+        if first is None:
+            return False
+        batch, ended = self._collect(first)
+        for predictor in {id(asked.predictor): asked.predictor for asked in batch}.values():
+            self._answer(predictor, [asked for asked in batch if asked.predictor is predictor])
+        return not ended
 
     def _collect(self, first: _PendingRequest) -> tuple[list[_PendingRequest], bool]:
         """Requests to answer together: waits a moment for those that are under way, and not where there are none."""

@@ -32,6 +32,19 @@ Row = dict[str, Any]
 """Input or column to what a caller gives for it, of whatever type; what is no such thing is refused with its name."""
 
 
+def with_paths_read(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """The data frame with `image_path`, as a manifest has it, under `image`, its texts as paths; one beside an `image` is left.
+
+    For frames of the caller's own only: in one that comes from elsewhere a path names a file of this machine.
+    """
+    names = [name for name in columns if name in INPUTS and name not in frame and f"{name}_path" in frame]
+    return frame.assign(**{name: frame[f"{name}_path"].map(_as_path) for name in names})
+
+
+def _as_path(cell: Any) -> Any:
+    return Path(cell) if isinstance(cell, str) and cell else cell
+
+
 def frame_rows(frame: pd.DataFrame, columns: list[str]) -> list[Row]:
     """The rows of a data frame under these columns, None where pandas says that a cell is missing: NaN, NA, NaT. Other columns
     are passed over. UsageError where none is left."""

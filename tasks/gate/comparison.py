@@ -264,6 +264,9 @@ def _what_is_missing(line: Comparison, difference: float, low: float) -> str:
     why += ", as a model that loses so much often agrees on so few rows" if low > -margin else ""
     if margin == 0 or half == 0:
         return why
+    metric = get_metric(line.metric)
+    if low <= metric.low - metric.high:  # all of the range: its width says nothing about more rows
+        return f"{why}: the two models differ on too few of these rows; see crossmodal gate power"
     enough = rows * (half / margin * (1 + NormalDist().inv_cdf(POWER) / z)) ** 2
     if enough <= rows:
         return f"{why}, and would be of a model as good on {rows:,} rows"

@@ -88,6 +88,12 @@ def uses_by_run(name: str, store: Store) -> dict[str, float]:
     return {entry.run: entry.test_uses for entry in entries if entry.run and entry.test_uses is not None}
 
 
+def published_by_run(name: str, store: Store) -> dict[str, Entry]:
+    """Run to the entry that says when, and by whose account, it made a version of this model the champion."""
+    entries = [line.entry for line in _known(store) if line.entry.event == "publish" and line.entry.model == name]
+    return {entry.run: entry for entry in entries if entry.run}
+
+
 def record_registry(name: str, alias: str, store: Store, tracking_uri: str, by: str, at: datetime) -> None:
     """What the registry says of a model and the journal does not hold yet is in it; a tag of the model names its last entry.
 

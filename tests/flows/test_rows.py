@@ -111,6 +111,17 @@ def test_a_data_frame_gives_one_with_its_index(model: Model) -> None:
         model.predict(frame, columns="all")
 
 
+def test_a_data_frame_may_hold_paths_as_a_manifest_does(model: Model, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png(PIXELS))
+    frame = pd.DataFrame({"image_path": [str(tmp_path / "a.png"), None, "gone.png"], "text": ["a", "b", "c"]})
+    found = model.predict(frame)
+    assert found["modalities"].fillna("").tolist() == ["image+text", "text", ""]
+    assert found["reason"].fillna("").tolist() == ["", "", "missing-file"]
+    assert list(frame) == ["image_path", "text"], "the caller's own frame is left as it is"
+    both = model.predict(frame.assign(image=[None, png(PIXELS), None]))
+    assert both["modalities"].tolist() == ["text", "image+text", "text"]
+
+
 def test_rows_are_answered_as_those_of_a_manifest(model: Model, make_data: MakeData) -> None:
     compare_with_manifest(model, make_data(rows=4))
 

@@ -331,6 +331,21 @@ def test_requests_under_way_are_answered_together_and_a_bad_one_costs_no_other()
     assert told == [4]
 
 
+def test_a_waiting_thread_holds_no_model_that_has_answered() -> None:
+    class Answering:
+        def answer(self, rows: list[Any]) -> list[Any]:
+            return list(rows)
+
+    batcher = Batcher(Limits(), lambda: 1, lambda _: None)
+    predictor, answers = Answering(), Future[list[Any]]()
+    left = weakref.ref(predictor)
+    batcher.submit(predictor, [PreparedRow({})], answers)  # type: ignore[arg-type]
+    answers.result(60)
+    del predictor
+    wait_until(lambda: left() is None, "a model that was replaced is given up without a further request")
+    batcher.close()
+
+
 def test_a_request_by_itself_waits_for_nobody() -> None:
     model: Any = Counting()
     batcher = Batcher(Limits(batch_wait_ms=600_000), lambda: 1, lambda _: None)

@@ -126,6 +126,11 @@ def test_errors_have_a_margin_of_their_own() -> None:
             "margin 0.02): a loss of 0.02 or more is not ruled out, as a model that loses so much often agrees on so few rows; "
             "of a model as good it would be on about 2,000 such rows",
         ),
+        (  # three rows differ: how many more would do cannot be told from an interval that is all of the range
+            against(0.9, -0.008, -1.0, 0.02), {},
+            "[-1.000, +0.036] at 99.8 %, margin 0.02): a loss of 0.02 or more is not ruled out: the two models differ on too "
+            "few of these rows; see crossmodal gate power",
+        ),
         (against(0.9, 0.0, 0.0, 0.0), {"anchor": "off", "margin": 0}, "margin 0): a loss of 0 or more is not ruled out"),
         (
             against(0.9, -0.019, -0.021, -0.017), {"anchor": "off"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
+from flows.cli import main
 from tasks.errors import EnvironmentFailed
 from tasks.publish import registry
 from tasks.publish.approval import DAY_MS, Approval
@@ -150,6 +152,19 @@ def test_every_move_and_decision_is_recorded_once_with_its_evidence(make_case: A
     *_, past_us = record()
     assert (past_us.event, past_us.version, past_us.by) == ("promote", "2", "unknown")
     assert record()[-1] == past_us
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_history_says_when_and_by_whom_a_run_published(make_case: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    case = make_case(seed=0)
+    case.publish()
+    record_registry("tiny", "champion", *case.place, "ann", NOON)
+    (entry,) = read_journal(case.request.store)
+    with pytest.raises(SystemExit):
+        main(["models", "history", "tiny", "--store", str(case.request.store.root), "--json"])
+    (move,) = json.loads(capsys.readouterr().out)
+    assert (move["action"], move["by"]) == ("publish", entry.entry.by)
+    assert move["at_ms"] == round(entry.entry.at.timestamp() * 1000)
 
 
 @pytest.mark.usefixtures("quick")
