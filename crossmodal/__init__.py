@@ -68,7 +68,7 @@ class Model:
     _store: str
 
     @overload
-    def predict(self, data: Sequence[Mapping[str, Any]]) -> list[Prediction]:
+    def predict(self, data: Sequence[Mapping[str, Any]], *, explain: bool = False) -> list[Prediction]:
         """Of rows in memory."""
 
     @overload
@@ -86,13 +86,17 @@ class Model:
         data: str | Path | pd.DataFrame | Sequence[Mapping[str, Any]],
         columns: Sequence[str] | Literal["all"] = (),
         out: str | Path | None = None,
+        *,
+        explain: bool = False,
     ) -> pd.DataFrame | list[Prediction]:
         """The answers to a list of rows, a data frame, or the data at a path.
 
         A row is a mapping of inputs to values: an image is a path, bytes, a PIL image or an array (H, W), (H, W, 3) or (H, W,
         4) of uint8; a sound is a path, bytes or (array, rate in Hz), the array int16 or floats in [-1, 1]; a clip is a path or
         bytes; a text is itself. Cells of a table stand under their columns' names. An input may be missing. The answers are
-        Predictions, in the rows' order. Raises RowsRefused, which names rows and inputs, where one cannot be used.
+        Predictions, in the rows' order. Raises RowsRefused, which names rows and inputs, where one cannot be used. With
+        `explain` each has an `explanation`: what each input added to the probability of the answer, and more (docs/explain.md);
+        that takes up to seconds a row, and captum.
 
         A data frame's columns are such inputs, or `<input>_path` with paths; others are passed over. Its answers are a data
         frame with its index: predicted, targets, probability, probabilities, modalities, reason and detail.
@@ -104,6 +108,10 @@ class Model:
 
         A row of a data frame or of a path that cannot be read has a reason and no answer.
         """
+        if explain and not isinstance(data, list | tuple):
+            raise UsageError(
+                "predict: explain is for a list of rows; of data at a path see crossmodal predict --explain"
+            )
         if isinstance(data, str | Path):
             return self._predict_path(data, columns, out)
         if columns or out is not None:
@@ -117,7 +125,7 @@ class Model:
                 f"predict: cannot read a value of type {type(data).__name__}; give a list of rows, each a mapping of inputs to "
                 'values, [{"text": …}, …], a data frame, or the path of data'
             )
-        return self._predictor.predict(cast("Sequence[Mapping[str, Any]]", data))
+        return self._predictor.predict(cast("Sequence[Mapping[str, Any]]", data), explain)
 
     @cached_property
     def _predictor(self) -> Predictor:

@@ -108,9 +108,9 @@ class Predictor:
         self._decoders.start()
         list(self.outcomes([{name: spec_of(name).example() for name in self.card.modalities}]))
 
-    def predict(self, rows: Sequence[Row]) -> list[Prediction]:
-        """An answer for each row, in their order. Raises RowsRefused where one has none."""
-        found = list(self.outcomes(rows))
+    def predict(self, rows: Sequence[Row], explain: bool = False) -> list[Prediction]:
+        """An answer for each row, in their order, with what it rests on if asked. Raises RowsRefused where one has none."""
+        found = list(self._explained(rows) if explain else self.outcomes(rows))
         refused = [outcome for outcome in found if isinstance(outcome, Refusal)]
         if refused:
             raise RowsRefused(refused, len(rows))
@@ -122,6 +122,16 @@ class Predictor:
             prepared = self.prepare(rows[start : start + _CHUNK], start)
             answers = iter(self.answer([row for row in prepared if isinstance(row, PreparedRow)]))
             yield from (row if isinstance(row, Refusal) else next(answers) for row in prepared)
+
+    def _explained(self, rows: Sequence[Row]) -> Iterator[Prediction | Refusal]:
+        """As `outcomes`; nothing is explained where one row is refused."""
+        prepared = self.prepare(rows)
+        if any(isinstance(row, Refusal) for row in prepared):
+            yield from (row for row in prepared if isinstance(row, Refusal))
+            return
+        ready = [row for row in prepared if isinstance(row, PreparedRow)]
+        for answer, why in zip(self.answer(ready), self.explain(ready), strict=True):
+            yield answer.model_copy(update={"explanation": why})
 
     def prepare(self, rows: Sequence[Row], first: int = 0) -> list[PreparedRow | Refusal]:
         """What the encoders read of each row, or why it cannot be answered; `first` is the place of the first one."""

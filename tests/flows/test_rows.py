@@ -122,6 +122,21 @@ def test_a_data_frame_may_hold_paths_as_a_manifest_does(model: Model, tmp_path: 
     assert both["modalities"].tolist() == ["text", "image+text", "text"]
 
 
+def test_answers_come_with_what_they_rest_on_where_that_is_asked_for(model: Model) -> None:
+    rows: list[dict[str, Any]] = [{"text": "words of a"}, {"text": "words of b", "image": PIXELS}]
+    plain, told = model.predict(rows), model.predict(rows, explain=True)
+    assert [answer.explanation for answer in plain] == [None, None]
+    for before, after in zip(plain, told, strict=True):
+        assert after.explanation is not None
+        assert after.model_copy(update={"explanation": None}) == before
+        assert sum(after.explanation.shares.values()) == pytest.approx(1)
+        assert set(after.explanation.shapley) == set(after.modalities)
+    with pytest.raises(RowsRefused, match="row 1, image: unreadable-image"):
+        model.predict([{"text": "a"}, {"image": b"no picture"}], explain=True)
+    with pytest.raises(UsageError, match="explain is for a list of rows"):
+        model.predict(pd.DataFrame({"text": ["a"]}), explain=True)
+
+
 def test_rows_are_answered_as_those_of_a_manifest(model: Model, make_data: MakeData) -> None:
     compare_with_manifest(model, make_data(rows=4))
 
