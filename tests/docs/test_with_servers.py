@@ -46,7 +46,7 @@ def running(lines: str, folder: Path, ready: str) -> Iterator[None]:
     output = folder / "terminal.out"
     with output.open("wb") as out:
         process = subprocess.Popen(
-            ["bash", "-c", f"set -e\n{lines}"],
+            ["env", "--default-signal=INT", "bash", "-c", f"set -e\n{lines}"],  # ignored in what a script starts with &
             cwd=folder,
             env=Reader(folder).environment,
             stdout=out,
@@ -64,7 +64,7 @@ def running(lines: str, folder: Path, ready: str) -> Iterator[None]:
             os.killpg(process.pid, signal.SIGINT)
         try:
             process.wait(END_S)
-        except subprocess.TimeoutExpired:  # Prefect's worker did once, after its server's database had been locked
+        except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             raise
 

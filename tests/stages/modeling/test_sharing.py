@@ -88,8 +88,8 @@ def test_together_they_give_what_each_gives_alone(kind):
     with torch.inference_mode():
         for name in ("image", "image_2", "text", "text_2"):
             one = {name: batch[name]}
-            both = model._encode(name, batch)[name]
-            torch.testing.assert_close(both, model._encode(name, one)[name], atol=1e-5, rtol=1e-5)
+            both = model.encode(name, batch)[name]
+            torch.testing.assert_close(both, model.encode(name, one)[name], atol=1e-5, rtol=1e-5)
             apart = model.encoders[model.owners[name]](batch[name].values, batch[name].lengths)
             torch.testing.assert_close(both, apart, atol=1e-5, rtol=1e-5)
 
