@@ -340,7 +340,7 @@ def test_a_waiting_thread_holds_no_model_that_has_answered() -> None:
     predictor, answers = Answering(), Future[list[Any]]()
     left = weakref.ref(predictor)
     batcher.submit(predictor, [PreparedRow({})], answers)  # type: ignore[arg-type]
-    answers.result()
+    assert answers.result() == [PreparedRow({})]
     del predictor
     wait_until(lambda: left() is None, "a model that was replaced is given up without a further request")
     batcher.close()
