@@ -167,7 +167,8 @@ def diff(
     common: CommonOptions,
 ) -> None:
     """Show what differs between two versions: settings, data, figures paired on the same rows, as `crossmodal runs diff`."""
-    show_run_diff(common, *(registry.run_of(name, version, *_readable(common)) for version in (a, b)))
+    ours, theirs = (registry.run_of(name, version, *_readable(common)) for version in (a, b))
+    show_run_diff(common, ours, theirs, heads=(f"version {a}", f"version {b}"))
 
 
 @models_app.command()

@@ -70,8 +70,8 @@ def diff(
     show_run_diff(common, a, b)
 
 
-def show_run_diff(common: CommonOptions, a: str, b: str) -> None:
-    """The two runs are shown beside each other. UsageError where the store has no such run."""
+def show_run_diff(common: CommonOptions, a: str, b: str, heads: tuple[str, str] | None = None) -> None:
+    """The two runs are shown beside each other, under these heads or their ids. UsageError where the store has no such run."""
     from flows import run_diff
 
     place = common.place
@@ -79,12 +79,13 @@ def show_run_diff(common: CommonOptions, a: str, b: str) -> None:
     if common.as_json:
         print_json(run_diff.as_json(found))
         return
+    heads = heads or (found.a, found.b)
     for title, changes in (("settings", found.config), ("data", found.data), ("seconds", found.seconds)):
         say(f"\n{title}{'' if changes else ': the same'}")
         if changes:
-            print_table(changes_table(title, changes, found))
+            print_table(changes_table(title, changes, heads))
     say(f"\nfigures ({found.paired})")
-    print_table(figures_table(found), "neither run has any")
+    print_table(figures_table(found, heads), "neither run has any")
 
 
 @runs_app.command("history")

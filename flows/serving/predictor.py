@@ -96,6 +96,8 @@ class Predictor:
             config.media.model_dump(mode="json"), decoders or max(1, min(DECODERS, os.cpu_count() or 1))
         )
         self._answering = threading.Lock()
+        self._explaining = threading.Lock()
+        """Held before the other one, where both are."""
         self.close = weakref.finalize(self, self._decoders.close)
 
     @property
@@ -124,14 +126,17 @@ class Predictor:
             yield from (row if isinstance(row, Refusal) else next(answers) for row in prepared)
 
     def _explained(self, rows: Sequence[Row]) -> Iterator[Prediction | Refusal]:
-        """As `outcomes`; nothing is explained where one row is refused."""
-        prepared = self.prepare(rows)
-        if any(isinstance(row, Refusal) for row in prepared):
-            yield from (row for row in prepared if isinstance(row, Refusal))
-            return
-        ready = [row for row in prepared if isinstance(row, PreparedRow)]
-        for answer, why in zip(self.answer(ready), self.explain(ready), strict=True):
-            yield answer.model_copy(update={"explanation": why})
+        """As `outcomes`; from the first rows on of which one is refused nothing is answered any more."""
+        any_refused = False
+        for start in range(0, len(rows), _CHUNK):
+            prepared = self.prepare(rows[start : start + _CHUNK], start)
+            refused = [row for row in prepared if isinstance(row, Refusal)]
+            yield from refused
+            any_refused = any_refused or bool(refused)
+            if not any_refused:
+                ready = [row for row in prepared if isinstance(row, PreparedRow)]
+                for answer, why in zip(self.answer(ready), self.explain(ready), strict=True):
+                    yield answer.model_copy(update={"explanation": why})
 
     def prepare(self, rows: Sequence[Row], first: int = 0) -> list[PreparedRow | Refusal]:
         """What the encoders read of each row, or why it cannot be answered; `first` is the place of the first one."""
@@ -233,7 +238,8 @@ class Predictor:
         """What the answers to prepared rows rest on; one row after another."""
         from tasks.explain.explainer import MediaRow
 
-        return [self._explainer.tell(MediaRow(row.texts, row.features)) for row in rows]
+        with self._explaining:
+            return [self._explainer.tell(MediaRow(row.texts, row.features)) for row in rows]
 
     @cached_property
     def _explainer(self) -> Explainer:

@@ -42,15 +42,15 @@ class RunDiff(NamedTuple):
     seconds: list[Change]
 
 
-def changes_table(title: str, changes: list[Change], diff: RunDiff) -> DisplayTable:
-    """What differs, a column for each run."""
-    return DisplayTable((title, diff.a, diff.b), tuple((change.name, change.a, change.b) for change in changes))
+def changes_table(title: str, changes: list[Change], heads: tuple[str, str]) -> DisplayTable:
+    """What differs, a column for each run under its head."""
+    return DisplayTable((title, *heads), tuple((change.name, change.a, change.b) for change in changes))
 
 
-def figures_table(diff: RunDiff) -> DisplayTable:
-    """The figures of both runs, and their difference with its interval."""
+def figures_table(diff: RunDiff, heads: tuple[str, str]) -> DisplayTable:
+    """The figures of both runs under their heads, and their difference with its interval."""
     return DisplayTable(
-        ("metric", diff.a, diff.b, "difference"),
+        ("metric", *heads, "difference"),
         tuple((one.metric, _text(one.a, one), _text(one.b, one), _difference(one)) for one in diff.figures),
     )
 

@@ -129,7 +129,11 @@ def test_a_published_one_is_a_version_as_any_other(
     ):
         with pytest.raises(SystemExit) as ended:
             main(arguments)
-        assert ended.value.code == 0, (arguments, capsys.readouterr().err)
+        said = capsys.readouterr()
+        assert ended.value.code == 0, (arguments, said.err)
+        if arguments[:2] == ["models", "diff"]:
+            assert "version 1" in said.out
+            assert "version 2" in said.out
     release = read_release(tmp_path / "release")
     assert release is not None
     assert release.lineage.compression == card.compression

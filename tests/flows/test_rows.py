@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,17 @@ def test_answers_come_with_what_they_rest_on_where_that_is_asked_for(model: Mode
         model.predict([{"text": "a"}, {"image": b"no picture"}], explain=True)
     with pytest.raises(UsageError, match="explain is for a list of rows"):
         model.predict(pd.DataFrame({"text": ["a"]}), explain=True)
+
+
+def test_of_many_rows_some_are_explained_at_a_time_and_by_one_thread(model: Model) -> None:
+    rows: list[dict[str, Any]] = [{"text": f"words of {number}"} for number in range(70)]
+    alone = [answer.explanation for answer in model.predict(rows, explain=True)]
+    with ThreadPoolExecutor(4) as workers:
+        asked = [workers.submit(model.predict, rows[start : start + 10], explain=True) for start in range(0, 40, 10)]
+        beside = [answer.explanation for each in asked for answer in each.result()]
+    assert beside == alone[:40]
+    with pytest.raises(RowsRefused, match="row 69, image: unreadable-image"):
+        model.predict([*rows[:69], {"image": b"no picture"}], explain=True)
 
 
 def test_rows_are_answered_as_those_of_a_manifest(model: Model, make_data: MakeData) -> None:

@@ -96,8 +96,10 @@ def test_of_registry_entries_people_see_short_digests_days_and_some_figures() ->
 def test_what_differs_between_two_runs_stands_in_their_columns() -> None:
     figures = [Figure("mae", 0.5, 0.25, (-0.25, -0.5, 0.125)), Figure("r2", None, 0.5, None)]
     diff = RunDiff("a", "b", [Change(name="seed", a="1", b=None)], [], figures, "", [])
-    assert changes_table("settings", diff.config, diff).as_records() == [{"settings": "seed", "a": "1", "b": None}]
-    assert list(figures_table(diff).as_text()) == [
+    assert changes_table("settings", diff.config, ("one", "two")).as_records() == [
+        {"settings": "seed", "one": "1", "two": None}
+    ]
+    assert list(figures_table(diff, ("one", "two")).as_text()) == [
         ("mae", "0.5", "0.25", "-0.25 [-0.5, +0.125]"),
         ("r2", "–", "0.500", "–"),
     ]
