@@ -8,6 +8,10 @@ READY  := $(VENV)/.ready
 WORKERS ?= 2
 PYTEST   = OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
+# Images of containers set it, and then each of the hundreds of processes that tests start compiled what it imports anew:
+# twice the time.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo install test test-slow test-gpu mutants lint bench docs clean
 
 demo: $(READY)
