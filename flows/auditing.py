@@ -13,6 +13,7 @@ from data_contracts.audit import REPORT, AuditReport
 from data_contracts.refs import CleanRef, RawRef
 from data_contracts.run_summary import Finding, RunSummary
 from flows.data_stages import extract_features, prepare
+from flows.encoder_choice import choose_encoders
 from flows.execute import attempt
 from flows.preflight import failure, preflight
 from flows.records import recorded
@@ -26,7 +27,7 @@ from tasks import progress
 from tasks.audit.rows import scored_classes
 from tasks.config import RunConfig
 from tasks.contract import read_table
-from tasks.encoder_choice import require_named
+from tasks.encoder_choice import with_encoders
 from tasks.errors import UsageError
 from tasks.ingest.manifest.label_columns import UNLABELLED
 from tasks.ingest.sources.resolve import locate_data
@@ -49,9 +50,8 @@ def audit_manifest(
 
     Raises UsageError for a problem without classes, RunFailed where the data cannot be read or hold too little.
     """
-    request = replace(request, config=audit_config(request.config))
+    own, request = request, replace(request, config=audit_config(request.config))
     require_classes(request.config)
-    require_named(request.config, "audit")
     stages, parts, run_state = stages or Stages(), parts or AuditStages(), run_state or RunState()
     refusal = failure([check for check in preflight(request) if check.name not in NOT_NEEDED])
     if refusal is not None:
@@ -59,7 +59,7 @@ def audit_manifest(
 
     def work() -> None:
         """The audit is done, filling `run_state`."""
-        run_audit(request, stages, parts, run_state)
+        run_audit(request, own, stages, parts, run_state)
 
     with recorded(request, "audit", run_state):
         error = attempt(work, run_state)
@@ -85,12 +85,16 @@ def require_classes(config: RunConfig) -> None:
         )
 
 
-def run_audit(request: Request, stages: Stages, parts: AuditStages, run_state: RunState) -> None:
-    """Reads, validates and encodes the rows, scores each by the rows of other folds, and puts together what is odd."""
+def run_audit(request: Request, own: Request, stages: Stages, parts: AuditStages, run_state: RunState) -> None:
+    """Reads, validates and encodes the rows, scores each by the rows of other folds, and puts together what is odd.
+
+    `own` has the settings as they are.
+    """
     config, store = request.config, request.store
     valid = run_state.valid = prepare(request, config, replace(stages, scan=_refusing(stages.scan)), run_state)
     run_state.splits = {**valid.clean.splits}
     assert run_state.raw is not None
+    config = with_encoders(config, choose_encoders(valid, own, stages, run_state))
     pool = _unlabelled(request, stages, run_state)
     features = run_state.features = extract_features(pool or valid, config, store, stages, run_state)
     with run_state.timed("train"):

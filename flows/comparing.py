@@ -12,6 +12,7 @@ from data_contracts.refs import InputName, RawRef, Target
 from data_contracts.run_summary import ComparedSummary, CompareSummary, Finding, RunSummary
 from flows.compare_fits import Ended, Fit, Perform, perform_here, plan_fits, run_fits
 from flows.data_stages import prepare, require_trainable
+from flows.encoder_choice import choose_encoders
 from flows.execute import execute_study
 from flows.machine import describe_machine
 from flows.preflight import failure, preflight
@@ -25,7 +26,7 @@ from tasks.compare.choosing import Chosen, choose_variants, compare_config, requ
 from tasks.compare.outcome import Rules, compare_fits, keep_comparison
 from tasks.compare.variants import Known, Variant, list_candidates
 from tasks.config import RunConfig, with_settings
-from tasks.encoder_choice import require_named
+from tasks.encoder_choice import named_provisionally, with_encoders
 from tasks.errors import DataError, UsageError
 from tasks.evaluate.comparison import ComparisonRows
 from tasks.problems.registry import get_metric, metric_names, problem_of
@@ -56,7 +57,7 @@ def compare_models(request: Request, stages: Stages | None = None, perform: Perf
 
 def require_ready(request: Request) -> None:
     """All is checked that can be before data are read: the variants' names and settings, their encoders' files, the machine."""
-    require_named(request.config, "compare")
+    request = replace(request, config=named_provisionally(request.config))
     require_known(request.config)
     asked = (*request.config.compare.variants, request.config.compare.reference)
     configs = [request.config]
@@ -101,6 +102,9 @@ def compare(request: Request, own: RunConfig, stages: Stages, run_state: RunStat
         samples = Samples.read(store.path(valid.uri))
         run_state.splits = samples.count_splits()
         require_trainable(samples, config.split.min_test_per_class, valid.clean.label_targets)
+        encoders = choose_encoders(valid, replace(request, config=own), stages, run_state)
+        config, own = with_encoders(config, encoders), with_encoders(own, encoders)
+        request = replace(request, config=config)
         known = _known(config, _with_encoder(config, valid.clean.modalities), valid.clean.label_targets)
         chosen = choose_variants(known)
         shared = SharedFeatures(config, valid, store, stages, run_state)
@@ -167,6 +171,7 @@ def _refusing(scan: Scan) -> Scan:
     def scan_and_choose(config: RunConfig, store: Store, data: Path) -> RawRef:
         """The raw table. UsageError where a variant does not apply, or none is left."""
         raw = scan(config, store, data)
+        config = named_provisionally(config)
         choose_variants(_known(config, _with_encoder(config, raw.modalities), raw.targets))
         return raw
 

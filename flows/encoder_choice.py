@@ -14,7 +14,7 @@ from data_contracts.encoder_choice import ComparedEncoders, EncoderChoice, Paire
 from data_contracts.refs import ChampionRef, CheckpointRef, Modality, ValidatedRef
 from data_contracts.run_refs import RunRefs
 from flows.champion import require_unseen_test_rows
-from flows.data_stages import extract_to_train
+from flows.data_stages import extract_to_train, require_trainable
 from flows.request import Request
 from flows.run_state import RunState
 from flows.training_start import choose_start
@@ -33,6 +33,7 @@ from tasks.encoder_choice import (
 )
 from tasks.errors import DataError
 from tasks.reporting.artifacts import read_history
+from tasks.samples import Samples
 from tasks.train.paired_losses import TrainedModel, pair_losses
 from tasks.train.request import TrainRequest
 
@@ -78,6 +79,23 @@ def train_chosen(
     run_log.log_choice(describe_choice(choice))
     run_state.encoder_choice = choice
     return candidates.keep(choice.encoders)
+
+
+def choose_encoders(valid: ValidatedRef, request: Request, stages: Stages, run_state: RunState) -> Encoders:
+    """Modality to encoder where the config leaves it open, by the trainings of a retrain; they and the choice are noted in
+    `run_state`. Raises DataError where the rows cannot be trained on.
+    """
+    if not open_modalities(request.config):
+        return {}
+    config = request.config
+    samples = Samples.read(request.store.path(valid.uri))
+    require_trainable(samples, config.split.min_test_per_class, valid.clean.label_targets)
+    aside = RunState(before=run_state.before)  # the model, its features and their docs are not the study's
+    aside.seconds, aside.clock = run_state.seconds, run_state.clock
+    train_chosen(None, valid, request, stages, aside)
+    choice = run_state.encoder_choice = aside.encoder_choice
+    assert choice is not None
+    return dict(choice.encoders)
 
 
 def train_model(

@@ -13,6 +13,7 @@ from data_contracts.run_summary import RunSummary
 from data_contracts.tables import PREDICTIONS
 from data_contracts.translation import GENERATED, ArmFigures, ArmPairing, ArmPlan, TranslationReport
 from flows.data_stages import extract_features, prepare, require_trainable
+from flows.encoder_choice import choose_encoders
 from flows.execute import execute_study
 from flows.preflight import failure, preflight
 from flows.request import Request
@@ -22,7 +23,7 @@ from flows.translate_outcome import describe, leave_results, require_out, table_
 from tasks import progress
 from tasks.config import RunConfig
 from tasks.contract import read_table
-from tasks.encoder_choice import require_named
+from tasks.encoder_choice import with_encoders
 from tasks.errors import UsageError
 from tasks.evaluate.comparison import ComparisonRows
 from tasks.evaluate.paired import compare_evaluations
@@ -88,7 +89,6 @@ def require_ready(request: Request, out: Path | None) -> None:
     """All is checked that can be before data are read."""
     config = request.config
     asked = config.translate
-    require_named(config, "translate")
     for what, name in (("source", asked.source), ("target", asked.target)):
         if config.encoders.of(name) == "off":
             modality = name.partition("_")[0]
@@ -109,6 +109,7 @@ def run_translation(
     samples = Samples.read(store.path(valid.uri))
     run_state.splits = samples.count_splits()
     require_trainable(samples, config.split.min_test_per_class, valid.clean.label_targets)
+    config = with_encoders(config, choose_encoders(valid, request, stages, run_state))
     made = generate(valid, samples, config, store, stages, parts, run_state)
     asked = config.translate
     has_real = asked.target in samples.names and bool(samples.has(asked.target).any())

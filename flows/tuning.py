@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from data_contracts.modalities import in_order
@@ -9,6 +10,7 @@ from data_contracts.refs import ValidatedRef
 from data_contracts.run_summary import Finding, RunSummary, TuneSummary
 from data_contracts.tuning import TUNE, TuneReport
 from flows.data_stages import prepare, require_trainable
+from flows.encoder_choice import choose_encoders
 from flows.execute import execute_study
 from flows.preflight import failure, preflight
 from flows.request import Request
@@ -20,7 +22,7 @@ from flows.tune_profile import profile_target, save_profile
 from flows.tune_trials import Budget, Perform, TrialStages, perform_here, require_results, run_trials
 from tasks import locks
 from tasks.config import RunConfig
-from tasks.encoder_choice import require_named
+from tasks.encoder_choice import with_encoders
 from tasks.errors import UsageError
 from tasks.evaluate.rule_checks import require_rules_fit
 from tasks.packages import missing_packages_named
@@ -59,7 +61,6 @@ def tune_model(
 def require_ready(request: Request, save: str | None) -> Path:
     """Where the profile will be saved, all checked that can be before data are read."""
     config, tune = request.config, request.config.tune
-    require_named(config, "tune")
     if tune.search_space is not None:
         require_valid_space(tune.search_space, trial_config(config))
     target = profile_target(request, save)
@@ -83,6 +84,9 @@ def search(request: Request, target: Path, stages: Stages, run_state: RunState, 
         run_state.splits = samples.count_splits()
         require_trainable(samples, config.split.min_test_per_class, valid.clean.label_targets)
         require_rules_fit(config, valid, store)
+        encoders = choose_encoders(valid, request, stages, run_state)
+        request = replace(request, config=with_encoders(request.config, encoders))
+        config = trial_config(request.config)
         metric = score_metric(config, valid)
         trial_stages = TrialStages(
             config, valid, store, stages, run_state, bool({*LATENCY} & {*config.tune.objectives})

@@ -14,7 +14,6 @@ from data_contracts.refs import CheckpointRef, InputName, Modality
 from data_contracts.training_history import TrainingHistory
 from tasks.config import RunConfig
 from tasks.encoder_ids import AUTO, BUILT_IN
-from tasks.errors import UsageError
 from tasks.problems.registry import figure_text, validation_keys
 
 Encoders = Mapping[Modality, str]
@@ -123,12 +122,6 @@ def _figures(one: ComparedEncoders) -> str:
     return f"({', '.join(shown)})"
 
 
-def require_named(config: RunConfig, command: str) -> None:
-    """UsageError where an encoder is left open in a command that chooses none."""
-    kinds = open_modalities(config)
-    if kinds:
-        settings = " ".join(f"--set encoders.{kind}={'|'.join(BUILT_IN)}" for kind in kinds)
-        raise UsageError(
-            f"encoders.{kinds[0]} = auto: {command} works under encoders that are named, only a retrain chooses them "
-            f"({settings}; the summary of a retrain says which it chose)"
-        )
+def named_provisionally(config: RunConfig) -> RunConfig:
+    """The config with the default in the place of what is open: for checks before the rows are read."""
+    return with_encoders(config, dict.fromkeys(open_modalities(config), BUILT_IN[0]))

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -41,6 +42,7 @@ SETTINGS = [
     *("gate.margin=1", "gate.min_rows=20", "gate.rules=[]", "split.near_duplicates=false", "train.heads=single"),
 ]
 BOTH = ("encoders.image=auto",)
+RETRIEVAL = ("translate.source=text", "translate.target=image", "translate.generator=retrieval")
 TINY: Encoders = {"image": "tiny", "text": "tiny"}
 CROSSMODAL = str(Path(sys.executable).parent / "crossmodal")
 CLASSICAL: Encoders = {"image": "classical", "text": "classical"}
@@ -340,19 +342,43 @@ def test_while_a_training_is_missing_the_choice_is_not_known(known: tuple[str, .
 
 
 @pytest.mark.parametrize(
-    ("command", "start"),
-    [("tune", tune_model), ("compare", compare_models), ("audit", audit_manifest), ("translate", translate_manifest)],
+    ("start", "settings"),
+    [
+        (tune_model, ("tune.trials=2", "train.epochs=2")),
+        (compare_models, ('compare.variants=["classical"]', "compare.seeds=2")),
+        pytest.param(audit_manifest, ("audit.folds=2",), marks=pytest.mark.slow),
+        pytest.param(translate_manifest, ("encoders.image=tiny", "train.epochs=2", *RETRIEVAL), marks=pytest.mark.slow),
+    ],
+    ids=["tune", "compare", "audit", "translate"],
 )
-def test_a_command_that_chooses_no_encoder_says_so_before_any_work(
-    folder: Path, command: str, start: Callable[[Request], RunSummary]
+def test_a_study_works_under_the_encoder_that_a_retrain_chooses(
+    folder: Path, start: Callable[..., RunSummary], settings: tuple[str, ...]
 ) -> None:
-    before = sorted((folder / "store/runs").iterdir())
-    with pytest.raises(
-        UsageError, match=rf"encoders\.text = auto: {command} works under encoders that are named"
-    ) as refusal:
-        start(request_for(folder))
-    assert "\n" not in str(refusal.value)
-    assert sorted((folder / "store/runs").iterdir()) == before
+    known = () if start is not translate_manifest and "train.epochs=2" not in settings else settings
+    retrained = execute(request_for(folder, *known, run="retrained"), Stages())
+    assert retrained.encoder_choice is not None
+    before, trained = checkpoints(folder), Counter[str]()
+
+    def train(request: TrainRequest, store: Store) -> CheckpointRef:
+        """The stage, counting what is not in the store yet, by its encoder."""
+        ref = train_here(request, store)
+        trained[request.config.encoders.text] += ref.uri.rpartition("/")[2] not in before
+        return ref
+
+    summary = start(request_for(folder, *settings, run="study"), stages=Stages(train=train))
+    assert summary.encoder_choice == retrained.encoder_choice, "by trainings that the store had"
+    chosen = chosen_of(retrained).encoders["text"]
+    assert {name for name, count in trained.items() if count} <= {chosen}
+    assert describe_choice(retrained.encoder_choice) in (summary.notes or ())
+    refs = run_refs(Store(folder / "store", "look"), "study")
+    assert start is translate_manifest or refs.features["text"].encoder == chosen
+    assert run_config(Store(folder / "store", "look"), "study").encoders.text == chosen
+
+
+@pytest.mark.parametrize("start", [tune_model, compare_models, audit_manifest, translate_manifest])
+def test_a_study_of_rows_that_cannot_be_trained_on_says_so(folder: Path, start: Callable[..., RunSummary]) -> None:
+    with pytest.raises((RunFailed, UsageError), match="min_test_per_class"):
+        start(request_for(folder, "split.min_test_per_class=1000", "encoders.image=tiny", *RETRIEVAL, run="study"))
 
 
 def test_the_preflight_says_what_will_be_tried(folder: Path) -> None:
