@@ -70,17 +70,13 @@ def held(path: Path, timeout_s: float = LOCK_TIMEOUT_S, run: str | None = None) 
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = _acquire(path, timeout_s, _Waiting(path).say)
+        lock = _acquire(path, timeout_s, _teller(path))
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         way = "free space, and run it again" if full else "run as a user who may write there"
         raise EnvironmentFailed(f"lock {path}: cannot be made ({error.strerror or error}); {way}") from None
     if lock is None:
-        raise EnvironmentFailed(
-            f"lock {path}: held by {_describe(path)}; waited {timeout_s:g} s. Wait for its end or end it, or allow more time "
-            "with --set runtime.lock_timeout_s=…",
-            transient=True,
-        )
+        raise EnvironmentFailed(_waited(_held_by(path), timeout_s), transient=True)
     with contextlib.suppress(OSError):  # on a full disk the lock holds, nameless
         path.write_text(own_record(run).model_dump_json(), encoding="utf-8")
     try:
@@ -172,21 +168,44 @@ def _is_alive(path: Path) -> bool:
         return False
 
 
-class _Waiting:
-    """Says who holds a lock, after a moment and now and then, for as long as it is asked."""
+class Waiting:
+    """A wait for somebody else, who is named after a moment and now and then."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._next = time.monotonic() + SAY_AFTER_S
+    def __init__(self, timeout_s: float = float("inf")) -> None:
+        self._timeout_s = timeout_s
+        self._begun = time.monotonic()
+        self._next = self._begun + SAY_AFTER_S
 
-    def say(self) -> bool:
-        """False: keeps waiting."""
-        if time.monotonic() >= self._next:
-            self._next = time.monotonic() + SAY_EVERY_S
-            progress.log(
-                f"lock {self._path}: held by {_describe(self._path)}; this process waits for its end", "notice"
-            )
+    def tell(self, why: str) -> None:
+        """Says why there is a wait, where it is time to. EnvironmentFailed where it has lasted too long."""
+        now = time.monotonic()
+        if now - self._begun >= self._timeout_s:
+            raise EnvironmentFailed(_waited(why, self._timeout_s), transient=True)
+        if now >= self._next:
+            self._next = now + SAY_EVERY_S
+            progress.log(f"{why}; this process waits for its end", "notice")
+
+
+def _teller(path: Path) -> Callable[[], bool]:
+    waiting = Waiting()
+
+    def tell() -> bool:
+        """Whether to give up: never, that is the timeout's."""
+        waiting.tell(_held_by(path))
         return False
+
+    return tell
+
+
+def _held_by(path: Path) -> str:
+    return f"lock {path}: held by {_describe(path)}"
+
+
+def _waited(why: str, timeout_s: float) -> str:
+    return (
+        f"{why}; waited {timeout_s:g} s. Wait for its end or end it, or allow more time with --set "
+        "runtime.lock_timeout_s=…"
+    )
 
 
 def _describe(path: Path) -> str:

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tasks import progress
 from tasks.errors import EnvironmentFailed
-from tasks.locks import LEASE_S, SAY_AFTER_S, SAY_EVERY_S, own_record
+from tasks.locks import LEASE_S, Waiting, own_record
 from tasks.object_storage import ObjectStorage
 
 POLL_S = 1.0
@@ -78,8 +78,7 @@ class _Lease:
 
     def take(self, timeout_s: float) -> None:
         """A generation is this process's."""
-        begun = time.monotonic()
-        say_at = begun + SAY_AFTER_S
+        waiting = Waiting(timeout_s)
         seen: tuple[int, Claim | None, float] | None = None
         while True:
             now = time.monotonic()
@@ -92,15 +91,7 @@ class _Lease:
                 self._generation = last + 1
                 break
             holder = claim.holder if claim is not None else "another process"
-            if now - begun >= timeout_s:
-                raise EnvironmentFailed(
-                    f"lease {self._storage.address}/{self.folder}: held by {holder}; waited {timeout_s:g} s. Wait for its end "
-                    "or end it, or allow more time with --set runtime.lock_timeout_s=…",
-                    transient=True,
-                )
-            if now >= say_at:
-                say_at = now + SAY_EVERY_S
-                progress.log(f"lease {self.folder}: held by {holder}; this process waits for its end", "notice")
+            waiting.tell(f"lease {self._storage.address}/{self.folder}: held by {holder}")
             if not free:
                 time.sleep(min(POLL_S, self._lease_s / 4))
         self._heart.start()

@@ -22,9 +22,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from tasks import progress
 from tasks.errors import EnvironmentFailed
-from tasks.locks import LEASE_S, SAY_AFTER_S, SAY_EVERY_S, own_record
+from tasks.locks import LEASE_S, Waiting, own_record
 from tasks.store import Store, write_text
 
 if TYPE_CHECKING:
@@ -103,8 +102,7 @@ class Lease:
         self._write({})
         self._heart.start()
         self._write({"number": 1 + max((claim.number for claim in self._read().values()), default=0)})
-        begun = time.monotonic()
-        say_at = begun + SAY_AFTER_S
+        waiting = Waiting(timeout_s)
         seen: dict[str, tuple[Claim, float]] = {}
         while ahead := self._ahead():
             now = time.monotonic()
@@ -114,17 +112,8 @@ class Lease:
                     seen[key] = (claim, now)
                 elif now - known[1] > LEASE_S:
                     self._client.delete_registered_model_tag(self._name, key)
-            first = min(ahead.values(), key=lambda claim: claim.number)
-            if now - begun >= timeout_s:
-                raise EnvironmentFailed(
-                    f"model {self._name}: is being published from another store by {first.owner}; waited {timeout_s:g} s. Wait "
-                    "for its end, or allow more time with --set runtime.lock_timeout_s=…",
-                    transient=True,
-                )
-            if now >= say_at:
-                say_at = now + SAY_EVERY_S
-                text = f"model {self._name}: is being published from another store by {first.owner}"
-                progress.log(f"{text}; this process waits for its end", "notice")
+            owner = min(ahead.values(), key=lambda claim: claim.number).owner
+            waiting.tell(f"model {self._name}: is being published from another store by {owner}")
             time.sleep(_POLL_S)
 
     def require(self) -> None:

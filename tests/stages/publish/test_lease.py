@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
+from tasks import locks
 from tasks.errors import EnvironmentFailed, PromotionRefused
 from tasks.progress import listening_to_lines
 from tasks.publish import lease as lease_module
@@ -92,7 +93,7 @@ def test_two_never_publish_at_once_however_their_requests_interleave(
 def test_who_waits_is_told_for_whom_and_until_when(
     client: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lease_module, "SAY_AFTER_S", -1)
+    monkeypatch.setattr(locks, "SAY_AFTER_S", -1)
     said: list[str] = []
     with publishing(client, "tiny", Store(tmp_path / "one", run="the-run")) as held:
         impatient = Store(tmp_path / "two", None, 0)
@@ -121,7 +122,8 @@ def test_a_killed_one_of_this_store_is_passed_at_once_and_of_another_when_it_is_
     registry.tags[f"{PREFIX}killed"] = Claim(owner="o", store="elsewhere", number=3).model_dump_json()
     now = [0.0]
     clock = SimpleNamespace(monotonic=lambda: now[0], sleep=lambda seconds: now.append(now.pop() + 1))
-    monkeypatch.setattr(lease_module, "time", clock)
+    for module in (lease_module, locks):
+        monkeypatch.setattr(module, "time", clock)
     with pytest.raises(EnvironmentFailed), publishing(registry, "tiny", Store(tmp_path, None, 50)):
         pass
     assert f"{PREFIX}killed" in registry.tags
