@@ -42,6 +42,7 @@ COMPUTES_NOTHING = (
     "tasks.modeling.encoder_spec",
     # reads, writes and names what others computed
     "tasks.contract",
+    "tasks.devices",
     "tasks.drafts",
     "tasks.fingerprint",
     "tasks.isolation.*",
