@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TypedDict
 
 import ray
@@ -148,11 +148,11 @@ class Plan(TypedDict):
     workshop: Workshop
 
 
-def plan_workers(settings: ExtractConfig, shards: int, embeds: bool) -> Plan:
-    """As the settings say, else as many as the cluster has room for now, and at most one a shard. `embeds`: there is an encoder
-    to be run; else no GPU is asked for.
+def plan_workers(settings: ExtractConfig, resources: Sequence[Mapping[str, float]], shards: int, embeds: bool) -> Plan:
+    """As the settings say, else as many as the nodes with these resources have room for, and at most one a shard.
+
+    `embeds`: there is an encoder to be run; else no GPU is asked for.
     """
-    resources = [node["Resources"] for node in alive_nodes()]
     gpus_there = sum(each.get("GPU", 0.0) for each in resources)
     cpus_of = [math.floor(each.get("CPU", 0.0)) for each in resources if each.get("CPU", 0.0) >= 1]
     gpus = (min(1.0, gpus_there) if settings.ray_gpus is None else settings.ray_gpus) if embeds else 0.0

@@ -21,7 +21,15 @@ from tasks import progress
 from tasks.config import RunConfig
 from tasks.errors import EnvironmentFailed
 from tasks.extract.extract import ShardRef, stored_digests
-from tasks.extract.on_ray.cluster import Plan, causes_raised, connected, deepest_cause, plan_workers, probe_nodes
+from tasks.extract.on_ray.cluster import (
+    Plan,
+    alive_nodes,
+    causes_raised,
+    connected,
+    deepest_cause,
+    plan_workers,
+    probe_nodes,
+)
 from tasks.extract.on_ray.node import EncoderActor, Site
 from tasks.shared_store import SharedStore
 from tasks.store import Store
@@ -52,13 +60,15 @@ class Extraction:
             site = self._stack.enter_context(_marked(self._shards, self._config, self._store))
             nodes = probe_nodes(site)
             embeds = any(shard.identity.reads == "embedding" for shard in self._shards)
-            plan = plan_workers(self._config.extract, len(self._shards), embeds)
+            plan = plan_workers(
+                self._config.extract, [node["Resources"] for node in alive_nodes()], len(self._shards), embeds
+            )
             self._pool = Pool(site, plan, self._config.extract.ray_wait_s)
             self._stack.callback(self._pool.close)
             what = f"{plan['gpus']:g} GPUs" if plan["gpus"] else f"{plan['workshop'].cpus} CPUs"
             progress.log(
-                f"extract: on Ray at {self.address}: {len(self._shards)} shards for {plan['workers']} processes of {what} each; "
-                f"nodes: {', '.join(sorted(nodes)) or 'none yet'}"
+                f"extract: on Ray at {self.address}: {len(self._shards)} shards for {plan['workers']} processes "
+                f"of {what} each; nodes: {', '.join(sorted(nodes)) or 'none yet'}"
             )
             self._stack = self._stack.pop_all()
         return self
@@ -82,8 +92,8 @@ class Extraction:
                     self._retried += 1
                     if tries == TRIES:
                         raise EnvironmentFailed(
-                            f"{shard.modality} features: the process that computed shard {shard.name} died {TRIES} times, {node} "
-                            "last; is its node's memory too small? Lower extract.shard_rows, or see the cluster's logs"
+                            f"{shard.modality} features: the process that computed shard {shard.name} died {TRIES} "
+                            f"times, {node} last; is its node's memory too small? See the cluster's logs"
                         )
                     waiting.appendleft((shard, tries + 1))
                     continue
@@ -255,8 +265,8 @@ class Pool:
         asked = f"{self._plan['gpus']:g} GPUs" if self._plan["gpus"] else f"{self._plan['cpus']:g} CPUs"
         if now - self._since > self._wait_s:
             raise EnvironmentFailed(
-                f"extraction on Ray: the cluster had no room for a process of {asked} for {self._wait_s:.0f} s (extract.ray_wait_s); "
-                "add nodes, end what holds them, or lower extract.ray_cpus or extract.ray_gpus"
+                f"extraction on Ray: the cluster had no room for a process of {asked} for {self._wait_s:.0f} s "
+                "(extract.ray_wait_s); add nodes, end what holds them, or lower extract.ray_cpus or extract.ray_gpus"
             )
         if now - self._said > _SAY_S:
             self._said = now
