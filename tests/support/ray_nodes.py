@@ -61,13 +61,14 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def ray_cluster(cpus: int) -> Iterator[Cluster]:
+def ray_cluster(cpus: int, environment: dict[str, str] | None = None) -> Iterator[Cluster]:
     """A cluster of one node that asks for a token, and has no dashboard."""
     folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # sockets lie in it, whose paths are short
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     environment = {
+        **(environment or {}),
         "RAY_TMPDIR": folder,
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": TOKEN,
@@ -82,6 +83,17 @@ def ray_cluster(cpus: int) -> Iterator[Cluster]:
             if node.poll() is None:
                 cluster.kill(node)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def processes_named(node: subprocess.Popen[bytes], name: str) -> list[psutil.Process]:
+    """Those of a node whose command line has this in it."""
+    found = []
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for process in psutil.Process(node.pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if process.status() != psutil.STATUS_ZOMBIE and name in " ".join(process.cmdline()):
+                    found.append(process)
+    return found
 
 
 def _own_address() -> str:

@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 from ray._raylet import AuthenticationTokenLoader, Config
 
@@ -23,7 +22,8 @@ from tasks.extract.on_ray.node import Site
 from tasks.ingest.ingest import ingest
 from tasks.ingest.manifest.scan import scan
 from tasks.store import Store
-from tests.support.ray_nodes import Cluster, ray_cluster
+from tests.support.ray_nodes import Cluster, processes_named, ray_cluster
+from tests.waiting import wait_until
 
 MakeData = Callable[..., Path]
 CPU_NODES = [{"CPU": 4.0}, {"CPU": 9.0}, {"node:head": 1.0}]
@@ -101,7 +101,7 @@ def test_features_are_the_files_of_one_process(
 def test_a_killed_process_loses_and_doubles_nothing(
     make_data: MakeData, squeezenet: Path, store: Store, driver: str, tmp_path: Path, cluster: Cluster
 ) -> None:
-    clean, config = _prepared(make_data, squeezenet, store, driver, "extract.shard_rows=2")
+    clean, config = _prepared(make_data, squeezenet, store, driver, "extract.shard_rows=4", rows=24)
     shutil.copytree(store.root, tmp_path / "local")
     local = Store(tmp_path / "local")
     shards = plan_shards(clean, config, store)
@@ -112,26 +112,13 @@ def test_a_killed_process_loses_and_doubles_nothing(
         for _ in extraction.run():
             if not killed:
                 killed = True
-                for process in _processes_named(cluster, "EncoderActor"):
+                for process in processes_named(cluster.nodes[0], "EncoderActor"):
                     process.kill()
         where = extraction.extracted_on()
     assert _parts(store) == _parts(local)
     assert where.retried > 0
     assert sum(where.shards.values()) == len(shards)
-    assert _processes_named(cluster, "EncoderActor") == [], "none is left when the block ends"
-
-
-def _processes_named(cluster: Cluster, name: str) -> list[psutil.Process]:
-    found = []
-    for node in cluster.nodes:
-        for process in psutil.Process(node.pid).children(recursive=True):
-            if (
-                process.is_running()
-                and process.status() != psutil.STATUS_ZOMBIE
-                and name in " ".join(process.cmdline())
-            ):
-                found.append(process)
-    return found
+    wait_until(lambda: not processes_named(cluster.nodes[0], "EncoderActor"), "none is left after the block")
 
 
 @pytest.mark.slow
