@@ -6,7 +6,7 @@
 Pictures are JPEGs of 500 px, made up, ingested once; the weights are random, speed does not depend on them. Each round
 extracts them into two fresh copies of that store, in this process and on Ray, one after the other; the files must be the same.
 Counted of Ray: all from connecting to the end of its processes (each run starts its own), and apart from that the time until
-shards can be handed out. CPU seconds are those of this process and of the node's, the node's own company (raylet, GCS) included. Left out: the
+shards can be handed out. CPU seconds are those of this process and of the node's, raylet and GCS among them. Left out: the
 start of the cluster, and ingest.
 """
 

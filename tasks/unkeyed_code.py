@@ -44,6 +44,7 @@ COMPUTES_NOTHING = (
     "tasks.contract",
     "tasks.devices",
     "tasks.drafts",
+    "tasks.extract.on_ray.*",
     "tasks.fingerprint",
     "tasks.isolation.*",
     "tasks.locks",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import socket
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TypedDict
 
@@ -13,11 +12,10 @@ from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from tasks.config_training import ExtractConfig
-from tasks.errors import CrossmodalError, EnvironmentFailed, UsageError
+from tasks.errors import CrossmodalError, EnvironmentFailed
+from tasks.extract.on_ray.address import check_address
 from tasks.extract.on_ray.node import Site, Workshop, probe
 
-ANSWER_S = 5.0
-"""Within which the head's port must open; Ray itself tries for 20 s and more."""
 PROBE_S = 120.0
 """Within which a node must have looked at the store: a new process there imports what extraction needs."""
 MOST_CPUS = 8
@@ -49,17 +47,17 @@ def connected(address: str) -> Iterator[str]:
     if ray.is_initialized():  # by who calls us, who also ends it
         yield ray.get_runtime_context().gcs_address
         return
-    _check_address(address)
+    check_address(address)
     try:
         ray.init(address=address, namespace="crossmodal", log_to_driver=False, logging_level="ERROR")
     except ConnectionError as error:
         where = "no Ray cluster runs here" if address == "auto" else f"the Ray cluster at {address} does not let us in"
         raise EnvironmentFailed(
-            f"extract.ray_address = {address}: {where} ({_line(error)}); name its head, HOST:PORT, and make "
+            f"extract.ray_address = {address!r}: {where} ({_line(error)}); name its head, HOST:PORT, and make "
             f"this machine a node of it (ray start); {_TOKEN}"
         ) from None
     except (RayError, RuntimeError, ValueError) as error:
-        raise EnvironmentFailed(f"extract.ray_address = {address}: {_line(error)}; {_remedy(error)}") from None
+        raise EnvironmentFailed(f"extract.ray_address = {address!r}: {_line(error)}; {_remedy(error)}") from None
     try:
         yield ray.get_runtime_context().gcs_address
     finally:
@@ -74,23 +72,6 @@ def _remedy(error: Exception) -> str:
 
 def _line(error: Exception) -> str:
     return " ".join(str(error).split()).rstrip(".")
-
-
-def _check_address(address: str) -> None:
-    if address == "auto":
-        return
-    host, _, port = address.rpartition(":")
-    if "://" in address or not host or not port.isdigit():
-        raise UsageError(
-            f"extract.ray_address = {address}: is not HOST:PORT of a cluster's head (say 10.0.0.5:6379); Ray Client's "
-            "ray:// is not used: start the run on a node of the cluster"
-        )
-    try:
-        socket.create_connection((host, int(port)), ANSWER_S).close()
-    except (OSError, OverflowError) as error:
-        raise EnvironmentFailed(
-            f"extract.ray_address = {address}: no cluster answers there ({error}); is its head up, and the port open?"
-        ) from None
 
 
 def alive_nodes() -> list[NodeEntry]:
