@@ -41,12 +41,12 @@ class Runs:
         self._command = [CROSSMODAL, "retrain", "--data", str(data), *small, "--json"]
         for setting in (*settings, "encoders.image_px=128", "extract.shard_rows=4"):
             self._command += ["--set", setting]
-        self._environment = environment
+        self.environment = environment
 
     def start(self, store: Path | str, *arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [*self._command, "--store", str(store), *arguments],
-            env={**os.environ, **self._environment},
+            env={**os.environ, **self.environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -66,7 +66,7 @@ def ended(process: subprocess.Popen[str]) -> Any:
 
 @pytest.fixture
 def runs(learnable: Path, squeezenet: Path, small_settings: list[str], cluster: Cluster) -> Runs:
-    return Runs(learnable, squeezenet, small_settings, cluster.environment)
+    return Runs(learnable, squeezenet, small_settings, dict(cluster.environment))
 
 
 def on_ray(cluster: Cluster) -> list[str]:
@@ -137,8 +137,8 @@ def test_a_run_that_is_killed_leaves_nothing_on_the_cluster_and_is_gone_on_with(
 
 def test_a_store_in_a_bucket_is_all_that_nodes_share(runs: Runs, cluster: Cluster, bucket: str, tmp_path: Path) -> None:
     runs.run(tmp_path / "local", "--plain")
-    registry = f"sqlite:///{tmp_path}/mlflow.db"
-    summary = runs.run(bucket, "--plain", "--tracking-uri", registry, *on_ray(cluster))
+    runs.environment["MLFLOW_TRACKING_URI"] = f"sqlite:///{tmp_path}/mlflow.db"
+    summary = runs.run(bucket, "--plain", *on_ray(cluster))
     assert summary["work"]["computed"] == {"image": PICTURES}
     (cache,) = (tmp_path / "cache" / "stores").iterdir()
     assert_each_medium_once_as_in(tmp_path / "local", cache)
