@@ -20,7 +20,6 @@ from tasks.config import RunConfig
 from tasks.devices import use_cores
 from tasks.errors import EnvironmentFailed, UsageError
 from tasks.extract.extract import Inputs, ShardRef, extract_shard, features_fingerprint, read_inputs, write_features
-from tasks.fingerprint import keep_digests
 from tasks.shared_store import SharedStore, open_store, share
 from tasks.store import Store
 
@@ -83,7 +82,6 @@ def open_site(site: Site) -> Store:
         )
     if site.address is None and not os.access((root / site.mark).parent, os.W_OK):
         raise EnvironmentFailed(f"node {node_name()}: cannot write to the store {shown}; give its user the right to")
-    keep_digests(root)
     config = RunConfig.model_validate_json(site.config)
     for modality, media, expected in site.fingerprints:
         try:
