@@ -132,6 +132,17 @@ class InferenceSummary(SummaryPart):
     """What was read, or why nothing was."""
 
 
+class ExtractedOn(SummaryPart):
+    """Where features were computed under extract.engine = ray."""
+
+    engine: Literal["ray"] = "ray"
+    address: str
+    shards: dict[str, int]
+    """Node to the shards that were finished on it."""
+    retried: int = 0
+    """Shards that were begun anew, as the process that computed them was gone."""
+
+
 class ScoredVersion(SummaryPart):
     """What `score` did for one model version: `rows == known + repeated + scored + refused`."""
 
@@ -276,6 +287,7 @@ class RunSummary(SummaryPart):
     """The gate's table, of a run that came to it."""
     repeats: str | None = _IF_KNOWN
     """Of an unchanged run: the run whose evaluation and verdict are its own, and whose report has what its own leaves out."""
+    extracted_on: ExtractedOn | None = _IF_KNOWN
     test_uses: float | None = _IF_KNOWN
     """How many verdicts on this model the test rows had decided before, on average."""
     read: Recognition | None = _IF_KNOWN

@@ -40,7 +40,7 @@ _NAVIGATION = {
         "explain",
         "compare",
     ],
-    "Running it": ["schedule", "deploy", "store", "features", "debugging", "hosting", "security"],
+    "Running it": ["schedule", "deploy", "store", "features", "debugging", "hosting", "scale-out", "security"],
     "Watching it": ["gate", "monitoring", "approval", "journal", "mlflow"],
     "Reference": ["reference/cli", "reference/config"],
     "The project": ["/CONTRIBUTING", "decisions", "/benchmarks/RESULTS", "/CHANGELOG", "*"],

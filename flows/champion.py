@@ -158,7 +158,7 @@ def champion_config(champion: ChampionRef, card: ModelCard, request: Request) ->
     limits = request.config.media.model_dump(include={"timeout_s", "memory_mb"})  # of this machine, not of the model
     sections = {
         "media": card.config.media.model_copy(update=limits),
-        "extract": card.config.extract,
+        "extract": card.config.extract.computed_as(request.config.extract),
         # shared is of the network, not of its inputs
         "encoders": card.config.encoders.model_copy(update={**encoders, "shared": ()}),
         "train": request.config.train.model_copy(update={"regime": "head" if frozen else "full"}),

@@ -73,7 +73,7 @@ def extract_features(
     images are of interest, of the rows of these splits."""
     with run_state.timed("extract"):
         shards = plan_shards(samples, config, store, splits)
-        stages.extract(shards, store)
+        run_state.extracted_on = stages.extract(shards, config, store) or run_state.extracted_on
         features = collect_features(samples, config, store, shards, splits)
     new = {name: ref for name, ref in features.items() if ref.is_flip_averaged} if splits else features
     run_log.log_features(new.values())

@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from prefect import Task, unmapped
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.concurrency.sync import concurrency
+from prefect.futures import PrefectFutureList
 from prefect.utilities.callables import get_call_parameters
 
 from data_contracts.refs import CheckpointRef
+from data_contracts.run_summary import ExtractedOn
 from flows.hosting.registering import GPU_SLOT, ensure_gpu_slot
 from flows.stages import AuditStages, ExplainStages, Stages, Train, TranslateStages
 from tasks import progress
@@ -29,7 +31,7 @@ from tasks.explain.explain import explain_key
 from tasks.explain.parts import part_key
 from tasks.explain.task import explain_task, part_task
 from tasks.extract.extract import ShardRef
-from tasks.extract.task import extract_task
+from tasks.extract.task import extract_task, wait_task
 from tasks.gate.gate import gate_key
 from tasks.gate.task import gate_task
 from tasks.ingest.ingest import ingest_key
@@ -149,11 +151,19 @@ def uses_gpu(config: RunConfig) -> bool:
     return torch.cuda.is_available()
 
 
-def _map_shards(shards: list[ShardRef], store: Store) -> list[str]:
+def _map_shards(shards: list[ShardRef], config: RunConfig, store: Store) -> ExtractedOn | None:
     """One task a shard. Only shards whose features are missing are planned, so none may come from the cache."""
-    futures = extract_task.with_options(refresh_cache=True).map(shards, store=unmapped(store))
-    parts = []
+    if config.extract.engine == "ray" and shards:
+        from tasks.extract.on_ray.engine import Extraction
+
+        with Extraction(shards, config, store) as extraction:
+            _show(wait_task.map(shards, extraction=unmapped(extraction.begin())))
+            return extraction.extracted_on()
+    _show(extract_task.with_options(refresh_cache=True).map(shards, store=unmapped(store)))
+    return None
+
+
+def _show(futures: PrefectFutureList[Any]) -> None:
     for done, future in enumerate(futures, start=1):
-        parts.append(future.result())
-        progress.report("extract", done, len(shards), "shards")
-    return parts
+        future.result()
+        progress.report("extract", done, len(futures), "shards")

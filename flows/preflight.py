@@ -23,6 +23,7 @@ from tasks.config_sections import REMOTE_SCHEMES
 from tasks.devices import describe_device
 from tasks.encoder_ids import AUTO, BUILT_IN, encoder_reads, parse_encoder
 from tasks.errors import CrossmodalError, EnvironmentFailed, UsageError
+from tasks.extract.on_ray.address import check_engine
 from tasks.ingest.manifest.corrections import read_corrections
 from tasks.ingest.sources.remote import how_to_allow, is_remote
 from tasks.ingest.sources.resolve import BUILTIN
@@ -64,6 +65,8 @@ def preflight(request: Request, training: bool = True) -> list[PreflightCheck]:
             and (encoder != "tiny" or config.encoders.layers.of(modality) not in ("last", "auto"))
         ]
         checks.append(_run("device", lambda: describe_device(config.train)))
+    if config.extract.engine == "ray":
+        checks.append(_run("extract.engine", lambda: _engine(request)))
     checks.append(_run("disk", lambda: _disk(request, training)))
     if training:
         registry = _run("registry", lambda: _registry(request))
@@ -169,6 +172,12 @@ def _encoder(modality: Modality, request: Request) -> tuple[bool, str]:
     require_intact(encoder, place)
     require_package(encoder, place)
     return True, f"{encoder}: {_size(_weight_bytes(place))} at {place.root}"
+
+
+def _engine(request: Request) -> tuple[bool, str]:
+    address = request.config.extract.ray_address
+    check_engine(address)
+    return True, f"ray at {address}, reached when features are to be computed"
 
 
 def _weight_bytes(place: Place) -> int:

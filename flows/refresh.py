@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_contracts.refs import CleanRef, RawRef
+from data_contracts.run_summary import ExtractedOn
 from flows.request import Request
 from tasks.config import RunConfig
 from tasks.contract import read_table
@@ -62,13 +63,13 @@ def refreshing(stages: Stages, request: Request) -> Stages:
         settle_parts(request.store, "media")
         return clean
 
-    def extract(shards: list[ShardRef], store: Store) -> list[str]:
-        """The shards' store paths; what was computed from features that now have other values is hidden, too."""
-        parts = stages.extract(shards, store)
+    def extract(shards: list[ShardRef], config: RunConfig, store: Store) -> ExtractedOn | None:
+        """The shards are computed; what was computed from features that now have other values is hidden, too."""
+        extracted_on = stages.extract(shards, config, store)
         # A feature's ref tells what it was computed from, not its values: what reads those does not notice by itself.
         if not settle_parts(store, "features"):
             store.refresh(*STAGE_KINDS["validate"], *STAGE_KINDS["train"], *STAGE_KINDS["evaluate"])
-        return parts
+        return extracted_on
 
     return replace(stages, ingest=ingest, extract=extract)
 

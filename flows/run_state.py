@@ -10,7 +10,7 @@ from pydantic import Field
 
 from data_contracts.refs import Decision, Ref, Split
 from data_contracts.run_refs import RunRefs
-from data_contracts.run_summary import InferenceSummary
+from data_contracts.run_summary import ExtractedOn, InferenceSummary
 from tasks import run_log
 from tasks.validate.outcome import TableCheck
 
@@ -26,6 +26,8 @@ class RunState(RunRefs, frozen=False):
     """Broken expectations of severity warning on other tables than the samples, whose own are in `valid`."""
     test_uses: float | None = None
     """How many verdicts on this model its test rows had decided before."""
+    extracted_on: ExtractedOn | None = None
+    """Where features were computed last; None: in this process, or none were."""
     inference: InferenceSummary | None = None
     """Inference cost, where it was measured."""
     decision: Decision | None = None

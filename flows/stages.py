@@ -23,6 +23,7 @@ from data_contracts.refs import (
     ValidatedRef,
     Verdict,
 )
+from data_contracts.run_summary import ExtractedOn
 from data_contracts.translation import PairRef
 from tasks import progress
 from tasks.audit.audit import audit
@@ -74,9 +75,9 @@ class ValidateSamples(Protocol):
 
 
 class Extract(Protocol):
-    """Store paths of the shards' features, in their order."""
+    """The shards' features are in the store, computed where the config says; where that was, unless in this process."""
 
-    def __call__(self, shards: list[ShardRef], store: Store) -> list[str]: ...
+    def __call__(self, shards: list[ShardRef], config: RunConfig, store: Store) -> ExtractedOn | None: ...
 
 
 class ValidateFeatures(Protocol):
@@ -135,13 +136,19 @@ class Monitor(Protocol):
     ) -> MonitorReport: ...
 
 
-def extract_in_turn(shards: list[ShardRef], store: Store) -> list[str]:
-    """Computes shards one after the other."""
-    parts = []
+def extract_plainly(shards: list[ShardRef], config: RunConfig, store: Store) -> ExtractedOn | None:
+    """Computes shards one after the other, or on a cluster."""
+    if config.extract.engine == "ray" and shards:
+        from tasks.extract.on_ray.engine import Extraction
+
+        with Extraction(shards, config, store) as extraction:
+            for done, _ in enumerate(extraction.run(), start=1):
+                progress.report("extract", done, len(shards), "shards")
+            return extraction.extracted_on()
     for done, shard in enumerate(shards, start=1):
-        parts.append(extract_shard(shard, store))
+        extract_shard(shard, store)
         progress.report("extract", done, len(shards), "shards")
-    return parts
+    return None
 
 
 def train_here(request: TrainRequest, store: Store) -> CheckpointRef:
@@ -157,7 +164,7 @@ class Stages:
     ingest: Ingest = ingest
     validate_manifest: ValidateManifest = validate_manifest
     validate_samples: ValidateSamples = validate_samples
-    extract: Extract = extract_in_turn
+    extract: Extract = extract_plainly
     validate_features: ValidateFeatures = validate_features
     train: Train = train_here
     evaluate: Evaluate = evaluate

@@ -86,6 +86,7 @@ def summarise(
         ),
         seconds={stage: round(run_state.seconds.get(stage, 0.0), 3) for stage in STAGES},
         inference=run_state.inference,
+        extracted_on=run_state.extracted_on,
         robustness=robustness_of(report, request.store),
         forgetting=report.forgetting or None if report else None,
         linear_baseline=baseline_of(report.linear_baseline) if report and report.linear_baseline else None,

@@ -8,7 +8,7 @@ from pydantic import Field, ValidationInfo, create_model, field_validator, model
 
 from data_contracts.modalities import ALL_MODALITIES, modality_of
 from data_contracts.refs import InputName, Modality
-from tasks.config_sections import Section, Share
+from tasks.config_sections import YEAR_S, Section, Share
 from tasks.encoder_ids import FORMS, MOST_LAYERS, Layers, parse_encoder
 from tasks.encoder_presets import PRESETS, encoder_of_each
 from tasks.modalities import MODALITIES, Preset
@@ -127,6 +127,33 @@ class ExtractConfig(Section):
     """Side of the square frames that are stored for an encoder; None: as for image_px."""
     shard_rows: Annotated[int, Field(ge=1, le=10**9)] = 512
     """Smallest number of samples in a shard; large tables get larger shards, at most 32 in all."""
+    engine: Literal["local", "ray"] = "local"
+    """Where shards are computed: in this process, or on the nodes of a Ray cluster that runs already (the extra `ray`). The
+    features are the same, and either finds those of the other."""
+    ray_address: Annotated[str, Field(min_length=1)] = "auto"
+    """The cluster, HOST:PORT of its head. auto: RAY_ADDRESS where it is set, else the one that this machine is a node of."""
+    ray_workers: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    """Processes that hold an encoder, and are asked for at once. None: as many as the cluster has GPUs or CPUs for when the run
+    begins; name a number where an autoscaler is to add nodes."""
+    ray_gpus: Annotated[float, Field(ge=0, le=1)] | None = None
+    """GPUs of each of them: 0.5 puts two on a GPU. None: 1 where the cluster has GPUs, else 0."""
+    ray_cpus: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """CPUs of each of them without a GPU, a quarter of which read and prepare its media. None: those of the smallest node, at
+    most 8."""
+    ray_wait_s: Annotated[float, Field(ge=1, le=YEAR_S)] = 900.0
+    """How long a run waits while the cluster has no room for any of them; then it fails."""
+
+    def shaping(self) -> ExtractConfig:
+        """What of it shapes features: the rest, which says where they are computed, is as by default."""
+        return self.computed_as(ExtractConfig())
+
+    def computed_as(self, other: ExtractConfig) -> ExtractConfig:
+        """These features, computed where the other says."""
+        return self.model_copy(update={name: getattr(other, name) for name in WHERE_EXTRACTED})
+
+
+WHERE_EXTRACTED = ("engine", *(name for name in ExtractConfig.model_fields if name.startswith("ray_")))
+"""Settings that shape no feature, and stand in no key and no model's card."""
 
 
 class FusionConfig(Section):

@@ -13,6 +13,19 @@ NODES = tuple(map(Path, ("/proc/driver/nvidia", "/dev/nvidiactl", "/dev/dxg", "/
 """What Linux has where torch could find a GPU: of NVIDIA's driver, of Windows' below WSL, of AMD's."""
 
 
+_limit: list[int] = []
+
+
+def use_cores(count: int) -> None:
+    """From now on this process, one of several on its machine, has so many threads where it had one for each core."""
+    _limit[:] = [count]
+
+
+def usable_cores() -> int:
+    """How many threads this process computes on."""
+    return _limit[0] if _limit else os.cpu_count() or 1
+
+
 def may_have_gpu() -> bool:
     """False where torch need not be imported, which takes seconds, to know that it would find no GPU."""
     return sys.platform != "linux" or any(node.exists() for node in NODES)

@@ -17,6 +17,7 @@ _EXTRAS = {
     "s3fs": "remote",
     "psycopg2": "postgres",
     "prefect_kubernetes": "kubernetes",
+    "ray": "ray",
     "timm": "timm",
 }
 """Package to the extra that brings it; what is on no list belongs to crossmodal itself."""

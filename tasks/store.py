@@ -239,8 +239,12 @@ class Store:
             scratch.rename(target)
             sync(target.parent)
         uri = target.relative_to(self.root).as_posix()
-        self._earlier.discard(uri)  # recomputed to the same bytes
+        self.add_part(uri)
         return uri
+
+    def add_part(self, uri: str) -> None:
+        """A part that was just written, perhaps by another process, counts as new, though the same bytes lay here before."""
+        self._earlier.discard(uri)
 
     def _publish_part(self, path: Path, target: Path) -> None:
         """What the file at `path` holds may become the part at `target`."""

@@ -42,7 +42,9 @@ COMPUTES_NOTHING = (
     "tasks.modeling.encoder_spec",
     # reads, writes and names what others computed
     "tasks.contract",
+    "tasks.devices",
     "tasks.drafts",
+    "tasks.extract.on_ray.*",
     "tasks.fingerprint",
     "tasks.isolation.*",
     "tasks.locks",

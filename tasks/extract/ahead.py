@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tasks.devices import usable_cores
 from tasks.modalities import Prepare
 
 AHEAD = 4
@@ -38,5 +38,5 @@ def prepare_ahead(prepare: Prepare, media: Iterable[tuple[str, Any]]) -> Iterato
 @functools.cache
 def _workers() -> tuple[ThreadPoolExecutor, int]:
     """The threads of this process, shared by all shards, and how many media may wait."""
-    count = os.cpu_count() or 1
+    count = usable_cores()
     return ThreadPoolExecutor(count, "prepare"), AHEAD * count

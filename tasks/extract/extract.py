@@ -33,6 +33,8 @@ PART_BYTES = 512 << 20
 """Features that are written as one part: offsets into it are 32-bit, and it is held in memory."""
 Splits = tuple[Split, ...]
 """Whose rows are extracted; (): all."""
+Inputs = Iterator[tuple[str, np.ndarray]]
+"""Digests of media, and what an encoder reads of each, or makes of it."""
 _LIBRARIES = {
     "tiny": (),
     "classical": ("torch",),
@@ -166,23 +168,29 @@ def _in_stored_order(digests: set[str], modality: Modality, media: str, store: S
 
 def extract_shard(shard: ShardRef, store: Store) -> str:
     """The store path of the Parquet part with the shard's features; the last one, where they fill several."""
+    return write_features(shard, read_inputs(shard, store), store)[-1]
+
+
+def write_features(shard: ShardRef, inputs: Inputs, store: Store) -> list[str]:
+    """The store paths of the Parquet parts with the features that the inputs of the shard's media become."""
+    parts: list[str] = []
     dtype = _feature_dtype(shard.modality, shard.identity)
     digests: list[str] = []
     features: list[np.ndarray] = []
     done = held = 0
-    for digest, computed in _compute(shard, store):
+    for digest, computed in _compute(shard, inputs):
         features.append(np.ascontiguousarray(computed, dtype=_DTYPES[dtype]))
         digests.append(digest)
         done, held = done + 1, held + features[-1].nbytes
         if held >= PART_BYTES and done < len(shard.digests):
-            _put(shard, digests, features, store)
+            parts.append(_put(shard, digests, features, store))
             digests, features, held = [], [], 0
     if done != len(shard.digests):
         raise EnvironmentFailed(
             f"{shard.modality} features: {len(shard.digests) - done} of {len(shard.digests)} media are gone from "
             "the store; run it again with --refresh ingest, which decodes them anew"
         )
-    return _put(shard, digests, features, store)
+    return [*parts, _put(shard, digests, features, store)]
 
 
 def _put(shard: ShardRef, digests: list[str], features: list[np.ndarray], store: Store) -> str:
@@ -206,23 +214,29 @@ def _put(shard: ShardRef, digests: list[str], features: list[np.ndarray], store:
     return store.put_part(features_kind(shard.modality, shard.fingerprint), shard.key[:16], table)
 
 
-def _compute(shard: ShardRef, store: Store) -> Iterator[tuple[str, np.ndarray]]:
-    """Digest and feature of every medium of the shard that is stored."""
+def read_inputs(shard: ShardRef, store: Store) -> Inputs:
+    """Digest and prepared input of every medium of the shard that is stored."""
     modality = shard.modality
-    spec = complete_encoder(modality, shard.encoder, shard.identity)
-    prepare = preparer(modality, spec, shard.params)
+    prepare = preparer(modality, _spec(shard), shard.params)
     reader = MediaReader(store, modality, shard.media)
     media = reader.read(shard.digests)
-    inputs = (
-        prepare_ahead(prepare, media)
-        if MODALITIES[modality].has_pixels
-        else ((digest, prepare(medium, reader.rate_hz)) for digest, medium in media)
-    )
+    if MODALITIES[modality].has_pixels:
+        return prepare_ahead(prepare, media)
+    return ((digest, prepare(medium, reader.rate_hz)) for digest, medium in media)
+
+
+def _compute(shard: ShardRef, inputs: Inputs) -> Inputs:
+    """Digest and feature of every input."""
+    spec = _spec(shard)
     if spec.reads == "inputs":
         return inputs
     from tasks.modeling.embed import embed
 
-    return embed(modality, spec, inputs)
+    return embed(shard.modality, spec, inputs)
+
+
+def _spec(shard: ShardRef) -> EncoderSpec:
+    return complete_encoder(shard.modality, shard.encoder, shard.identity)
 
 
 def _feature_dtype(name: InputName, identity: Identity) -> Dtype:

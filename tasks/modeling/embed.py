@@ -7,7 +7,6 @@ sum's order independent of their number. On a GPU one batch follows the other, t
 from __future__ import annotations
 
 import functools
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +16,7 @@ import numpy as np
 import torch
 
 from data_contracts.refs import Modality
+from tasks.devices import usable_cores
 from tasks.encoder_ids import BUILT_IN
 from tasks.errors import DataError
 from tasks.modalities import MODALITIES
@@ -72,7 +72,7 @@ def _batches(modality: Modality, spec: EncoderSpec, inputs: Iterable[Named], fac
 @functools.cache
 def _workers(device: str) -> ThreadPoolExecutor:
     """The threads that run encoders in this process, shared by all shards."""
-    count = 2 if device == "cuda" else os.cpu_count() or 1  # a GPU computes one batch while the next is laid out
+    count = 2 if device == "cuda" else usable_cores()  # a GPU computes one batch while the next is laid out
     return ThreadPoolExecutor(count, "embed", initializer=functools.partial(torch.set_num_threads, 1))
 
 

@@ -51,7 +51,9 @@ def describe_model(valid: ValidatedRef, features: Mapping[InputName, FeatureRef]
             name: describe_encoder(modality_of(name), config.encoders.of(name), config.train.regime, config.encoders)
             for name in names
         },
-        config=CardConfig(media=config.media, extract=config.extract, encoders=config.encoders, fusion=config.fusion),
+        config=CardConfig(
+            media=config.media, extract=config.extract.shaping(), encoders=config.encoders, fusion=config.fusion
+        ),
     )
 
 

@@ -28,6 +28,7 @@ ELSEWHERE = {
     r"source \.venv/bin/activate": "of the shell",
     r"export \w+=": "of the shell",
     r"(prefect|mlflow) ": "needs servers: tests/deployments",
+    r"ray start ": "tests/support/ray_nodes.py starts the nodes of tests/e2e/test_on_ray.py by it",
     r"curl ": "needs a server: tests/flows/test_pretrained.py loads the same model",
     r"\(?(umask|echo|cd|openssl) ": "of the shell",
     r"(sudo|sudoedit|docker|kubectl|kustomize|pg_dump|pg_restore|createdb) ": "of the host: tests/deployments",

@@ -1,0 +1,1 @@
+"""Extraction on the nodes of a Ray cluster: docs/scale-out.md."""
