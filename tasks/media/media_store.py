@@ -20,7 +20,7 @@ from tasks.modalities import MODALITIES
 from tasks.part_index import parts_among, read_tables_among
 from tasks.store import Store, digest_json
 
-_PART_ROWS = 1024
+_PART_ROWS = 8192
 _PART_BYTES = 64 << 20
 
 
