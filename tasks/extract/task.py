@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from prefect import task
 
-from tasks.extract.extract import ShardRef, extract_shard
+from tasks.extract.extract import extract_shard
+from tasks.extract.shards import ShardRef
 from tasks.task_options import CACHED, RETRIED, TAGGED, keyed, shielded
 
 

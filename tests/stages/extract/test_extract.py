@@ -98,7 +98,7 @@ def test_shards_are_bounded_cover_each_medium_once_and_follow_the_store(make_dat
     shards = plan_shards(clean, config, store)
     assert 20 <= len(shards) <= 32
     for modality in clean.modalities:
-        planned = [digest for shard in shards if shard.modality == modality for digest in shard.digests]
+        planned = [digest for shard in shards if shard.modality == modality for digest in shard.read_digests(store).to_pylist()]
         samples = pq.read_table(store.path(clean.uri) / "samples.parquet")[modality].to_pylist()
         assert len(planned) == len(set(planned))
         assert set(planned) == set(samples)
