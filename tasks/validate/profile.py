@@ -90,7 +90,8 @@ def _sizes(store: Store, modality: Modality, fingerprint: str, digests: pa.Array
     found, places = np.full(len(media), np.nan), DigestPlaces(media)
     for part in media_parts(store, modality, fingerprint, ("digest", "shape", "rate_hz"), media):
         found[places.find(part["digest"])] = media_sizes(part, modality)
-    return np.repeat(found, counts)[np.repeat(~np.isnan(found), counts)]
+    is_stored = ~np.isnan(found)
+    return np.asarray(np.repeat(found[is_stored], counts[is_stored]), np.float64)
 
 
 def histogram(values: ArrayLike) -> Histogram | None:

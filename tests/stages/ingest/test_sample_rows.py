@@ -16,7 +16,7 @@ def test_a_row_reads_and_writes_its_cells() -> None:
     assert (first["id"], first["reason"], second["reason"]) == ("a", "duplicate", "x")
     assert first["duplicate_of"] is second
     assert second["duplicate_of"] is first.get("nothing") is None
-    assert columns.cells("reason") == ["duplicate", "x"]
+    assert Rows(columns).cells("reason") == ["duplicate", "x"]
 
 
 def test_equal_contents_have_equal_numbers() -> None:
