@@ -51,7 +51,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="A retrain by the number of its rows")
     parser.add_argument("--rows", default="10000,100000,1000000")
     parser.add_argument("--embeddings", action="store_true", help="features are in the store, and no network is run")
-    parser.add_argument("--keep", type=Path, help="a JSON file of figures: those of sizes measured before are taken from it")
+    parser.add_argument(
+        "--keep", type=Path, help="a JSON file of figures: those of sizes measured before are taken from it"
+    )
     parser.add_argument("--plot", type=Path, help="a PNG of seconds and memory by rows")
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
     options = parser.parse_args()

@@ -85,9 +85,7 @@ def keep_shard(
     )
 
 
-def cut_evenly(
-    values: Mapping[Modality, NDArray[np.int64]], least: int
-) -> dict[Modality, list[tuple[int, int]]]:
+def cut_evenly(values: Mapping[Modality, NDArray[np.int64]], least: int) -> dict[Modality, list[tuple[int, int]]]:
     """Of each kind, given the values of each of its media in order, the shards: from which medium up to which.
 
     They have `least` media or more, but for the last of a kind and where media are large.

@@ -58,9 +58,7 @@ def answer_together(jobs: list[JobMessage], payload: bytes, limits: Params, pare
     """Decodes a batch, and answers all of it at once."""
     allow_time(float(limits["timeout_s"]))
     ends = [0, *itertools.accumulate(job["size"] for job in jobs)]
-    answers = [
-        answer(job, payload[start:end], limits) for job, start, end in zip(jobs, ends, ends[1:], strict=False)
-    ]
+    answers = [answer(job, payload[start:end], limits) for job, start, end in zip(jobs, ends, ends[1:], strict=False)]
     signal.alarm(0)
     header: Answers = {"outcomes": [outcome for outcome, _ in answers], "sizes": [len(data) for _, data in answers]}
     parent.send(header, b"".join(data for _, data in answers))

@@ -241,9 +241,7 @@ def feature_spec(name: InputName, config: RunConfig) -> FeatureSpec:
     return MODALITIES[modality].pretrained_features(name, spec, config)
 
 
-def check_features(
-    folder: Path, splits: tuple[Split, ...], spec: FeatureSpec, parts: list[Path]
-) -> list[SuiteResult]:
+def check_features(folder: Path, splits: tuple[Split, ...], spec: FeatureSpec, parts: list[Path]) -> list[SuiteResult]:
     """What the expectations on the features of an input found, of the rows of these splits of the samples in a folder."""
     from tasks.validate.feature_statistics import columns_frame, features_frame
     from tasks.validate.suite import run_suite
