@@ -7,20 +7,19 @@ together: a message each takes longer than they do. Where that fails they are as
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import queue
 import threading
-import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import Any, TypedDict, TypeVar, cast
+from typing import TypedDict, TypeVar, cast
 
 from data_contracts.refs import IN_CELLS, Modality
 from tasks.errors import EnvironmentFailed
 from tasks.isolation.process import Lost, OutOfTime, Process, bare_environment, command_of
 from tasks.isolation.wire_protocol import Message
+from tasks.media.pool_queues import ListQueue, drain
 from tasks.modalities import Params
 
 T = TypeVar("T")
@@ -133,7 +132,7 @@ def decode_all(
     Closing the iterator ends all processes at once. What goes wrong in `jobs` itself is raised here.
     """
     todo: queue.Queue[list[Job] | None] = queue.Queue(maxsize=2 * workers)
-    done = _Outcomes(maxsize=4 * BATCH * workers)
+    done: ListQueue[Decoded] = ListQueue(maxsize=4 * BATCH * workers)
     stopping = threading.Event()
     crew = [_Worker(limits, command) for _ in range(workers)]
     with ThreadPoolExecutor(workers + 1, thread_name_prefix="decode") as threads:
@@ -149,29 +148,9 @@ def decode_all(
                     yield from outcomes
         finally:
             stopping.set()
-            _drain(todo, done, futures, crew)
+            drain((todo, done), futures, crew)
     for future in futures:
         future.result()
-
-
-class _Outcomes(queue.Queue[list[Decoded] | None]):
-    """Outcomes in lists, and None from each thread that has ended; `maxsize` counts outcomes."""
-
-    def _init(self, maxsize: int) -> None:
-        super()._init(maxsize)
-        self._held = 0
-
-    def _qsize(self) -> int:
-        return self._held
-
-    def _put(self, item: list[Decoded] | None) -> None:
-        super()._put(item)
-        self._held += 1 if item is None else len(item)
-
-    def _get(self) -> list[Decoded] | None:
-        item = super()._get()
-        self._held -= 1 if item is None else len(item)
-        return item
 
 
 class Decoders:
@@ -278,7 +257,7 @@ def _batches(jobs: Iterable[Job]) -> Iterator[list[Job]]:
 def _serve(
     worker: _Worker,
     todo: queue.Queue[list[Job] | None],
-    done: _Outcomes,
+    done: ListQueue[Decoded],
     stopping: threading.Event,
 ) -> None:
     try:
@@ -353,20 +332,3 @@ def _message(batch: list[Job]) -> Message:
         for job in batch
     ]
     return {"jobs": jobs}, b"".join(job.inline for job in batch if not job.path)
-
-
-def _drain(
-    todo: queue.Queue[Any], done: queue.Queue[Any], futures: Sequence[Future[None]], crew: Sequence[_Worker]
-) -> None:
-    """Lets every thread end: none may stay blocked on a process, or on a full or an empty queue."""
-    while not all(future.done() for future in futures):
-        for worker in crew:
-            worker.kill()
-        for waiting in (todo, done):
-            with contextlib.suppress(queue.Empty):
-                while True:
-                    waiting.get_nowait()
-        with contextlib.suppress(queue.Full):
-            for _ in crew:
-                todo.put_nowait(None)
-        time.sleep(0.005)

@@ -119,10 +119,10 @@ def test_a_shard_names_its_media_by_a_list_in_the_store(make_data: MakeData, con
     assert not any(digest in shard.model_dump_json() for digest in digests)
     path = store.path(shard.digests)
     path.write_bytes(path.read_bytes()[:-1] + b"?")
-    with pytest.raises(EnvironmentFailed, match="list of media .* damaged; run again"):
+    with pytest.raises(EnvironmentFailed, match=r"list of media .* damaged; run again"):
         shard.read_digests(store)
     path.unlink()
-    with pytest.raises(EnvironmentFailed, match="list of media .* gone; run again"):
+    with pytest.raises(EnvironmentFailed, match=r"list of media .* gone; run again"):
         shard.read_digests(store)
     assert plan_shards(clean, config, store)[0].read_digests(store).to_pylist() == digests
 
