@@ -2,13 +2,14 @@
 
     python -m benchmarks.pipeline_scale [--rows 10000,100000,1000000] [--embeddings] [--plot docs/scale.png] [--set KEY=VALUE]…
 
-Each size is a `crossmodal check` and then a `crossmodal retrain --plain` in a store of its own, whose seconds are added. Texts
-of 8 to 24 words of 20,000, of which one tells the class in two rows of three; a BERT of random weights (one layer, 64 wide) embeds
-them, and a head is trained for three epochs. With --embeddings that network is not run: vectors of 64 numbers that are drawn
-around a centre for each class are put into the store as its features after the check. Printed: rows, seconds of each stage as
-the summaries have them, the peak memory of the process itself and that of all its children together (looked at five times a second;
-pages that they share count in each), and per stage the exponent of a line through the logarithms: 1 is linear. The seconds that
-every run takes whatever its rows (starts, imports) make it smaller.
+Each size is a `crossmodal check` and then a `crossmodal retrain --plain` in a store of its own, whose seconds are
+added. Texts of 8 to 24 words of 20,000, of which one tells the class in two rows of three; a BERT of random weights
+(one layer, 64 wide) embeds them, and a head is trained for three epochs. With --embeddings that network is not run:
+vectors of 64 numbers that are drawn around a centre for each class are put into the store as its features after the
+check. Printed: rows, seconds of each stage as the summaries have them, the peak memory of the process itself and that
+of all its children together (looked at five times a second; pages that they share count in each), and per stage the
+exponent of a line through the logarithms: 1 is linear. The seconds that every run takes whatever its rows (starts,
+imports) make it smaller.
 """
 
 from __future__ import annotations

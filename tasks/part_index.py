@@ -148,7 +148,7 @@ def _leading(digests: pa.Array | pa.ChunkedArray) -> NDArray[np.uint64]:
 
 
 def _leading_of(digests: pa.Array) -> NDArray[np.uint64]:
-    cut = pc.binary_slice(digests.cast(pa.string()).fill_null("").cast(pa.binary()), 0, 2 * _PREFIX)
+    cut = pc.binary_slice(digests.cast(pa.string()).cast(pa.binary()), 0, 2 * _PREFIX)
     ends = np.frombuffer(cut.buffers()[1], np.int32)[cut.offset : cut.offset + len(cut) + 1]
     text = np.frombuffer(cut.buffers()[2], np.uint8)
     characters = np.zeros((len(cut), 2 * _PREFIX), np.uint8)
