@@ -33,7 +33,8 @@ from safetensors.torch import save_file
 from benchmarks.gpu_extract import write_pictures
 from benchmarks.measure import machine, median
 from tasks.config import RunConfig, load_config
-from tasks.extract.extract import ShardRef, extract_shard, plan_shards
+from tasks.extract.extract import extract_shard, plan_shards
+from tasks.extract.shards import ShardRef
 from tasks.ingest.ingest import ingest
 from tasks.ingest.manifest.scan import scan
 from tasks.store import Store

@@ -93,6 +93,11 @@ def samples_schema(inputs: Collection[InputName] = ()) -> pa.Schema:
     )
 
 
+def digests_schema() -> pa.Schema:
+    """A list of media, by the digests of their canonical forms."""
+    return _versioned([pa.field("digest", pa.string(), nullable=False)])
+
+
 def metadata_schema() -> pa.Schema:
     """The user's own columns, one row per sample, in the samples' order."""
     return _versioned(

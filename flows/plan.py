@@ -20,7 +20,7 @@ from flows.request import Request
 from flows.training_start import MOST_CHANGED, choose_start, describe_start
 from tasks.contract import read_table
 from tasks.encoder_choice import compare, encoders_to_try, open_modalities, with_encoders
-from tasks.extract.extract import clean_of, features_fingerprint, plan_shards, preview_features, stored_digests
+from tasks.extract.extract import clean_of, features_fingerprint, missing_media, preview_features, stored_digests
 from tasks.ingest.ingest import ingest_key
 from tasks.ingest.manifest.row_changes import RowChanges
 from tasks.ingest.manifest.scan import scan
@@ -198,7 +198,7 @@ class _Plan:
     def extraction(self, samples: CleanRef | ValidatedRef) -> tuple[dict[InputName, FeatureRef], list[PlanLine]]:
         """The features as they will be, and a line for each input."""
         config, store = self.request.config, self.request.store
-        features = preview_features(samples, config, store, plan_shards(samples, config, store))
+        features = preview_features(samples, config, store, missing_media(samples, config, store))
         lines = [
             self._extraction(
                 name,
@@ -213,7 +213,7 @@ class _Plan:
         if not tries_flip(clean.label_targets, clean.modalities, config):
             return features, lines
         both = flipped(config)
-        mirrored = preview_features(samples, both, store, plan_shards(samples, both, store, ("val",)), ("val",))
+        mirrored = preview_features(samples, both, store, missing_media(samples, both, store, ("val",)), ("val",))
         tried = {name: ref for name, ref in mirrored.items() if ref.is_flip_averaged}
         lines += [
             self._line(

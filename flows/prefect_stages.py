@@ -30,7 +30,7 @@ from tasks.evaluate.task import evaluate_task
 from tasks.explain.explain import explain_key
 from tasks.explain.parts import part_key
 from tasks.explain.task import explain_task, part_task
-from tasks.extract.extract import ShardRef
+from tasks.extract.shards import ShardRef
 from tasks.extract.task import extract_task, wait_task
 from tasks.gate.gate import gate_key
 from tasks.gate.task import gate_task

@@ -15,7 +15,7 @@ from flows.request import Request
 from tasks.config import RunConfig
 from tasks.contract import read_table
 from tasks.errors import UsageError
-from tasks.extract.extract import ShardRef
+from tasks.extract.shards import ShardRef
 from tasks.store import Store
 
 if TYPE_CHECKING:  # which load what every stage needs

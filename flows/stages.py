@@ -33,7 +33,8 @@ from tasks.config import RunConfig
 from tasks.evaluate.evaluate import evaluate
 from tasks.explain.explain import explain
 from tasks.explain.parts import make_part
-from tasks.extract.extract import ShardRef, Splits, extract_shard
+from tasks.extract.extract import Splits, extract_shard
+from tasks.extract.shards import ShardRef
 from tasks.gate.gate import gate
 from tasks.ingest.ingest import ingest
 from tasks.ingest.manifest.scan import scan

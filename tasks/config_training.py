@@ -126,7 +126,8 @@ class ExtractConfig(Section):
     video_px: Annotated[int, Field(ge=16, le=512)] | None = None
     """Side of the square frames that are stored for an encoder; None: as for image_px."""
     shard_rows: Annotated[int, Field(ge=1, le=10**9)] = 512
-    """Smallest number of samples in a shard; large tables get larger shards, at most 32 in all."""
+    """Smallest number of samples in a shard; up to 32 shards in all, from 65,536 media on as many as an eighth of their
+    square root, and more where media are large."""
     engine: Literal["local", "ray"] = "local"
     """Where shards are computed: in this process, or on the nodes of a Ray cluster that runs already (the extra `ray`). The
     features are the same, and either finds those of the other."""

@@ -62,6 +62,8 @@ class NearDuplicates:
     """(N, 2) positions of those that repeat each other if their rows have one label."""
     is_compared: Callable[[Sequence[int]], bool] = lambda shape: True
     """Whether a medium of this shape is worth reading."""
+    sign_many: Callable[[Sequence[Medium]], Sequence[Signature | None]] | None = None
+    """As `sign` of each, where many at once take less time."""
 
 
 Preset = Literal["offline", "fast", "medium", "best"]

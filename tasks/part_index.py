@@ -23,6 +23,33 @@ _LONGEST = 2**31 - 1
 """Bytes of the texts of one array."""
 
 
+class DigestPlaces:
+    """Where digests stand among many, 12 bytes for each: made once, as a hash table of Arrow's is made for every look."""
+
+    def __init__(self, digests: pa.Array | pa.ChunkedArray) -> None:
+        """Of (N,) digests, or other texts, without nulls; of equal ones the first counts."""
+        self._digests = digests
+        keys = _leading(digests)
+        order = np.argsort(keys, kind="stable")
+        self._keys, self._order = keys[order], order.astype(np.int32 if len(order) < 2**31 else np.int64)
+
+    def find(self, wanted: pa.Array | pa.ChunkedArray) -> NDArray[np.int64]:
+        """(M,) the place of each; -1 where it is not there, or null."""
+        keys = _leading(wanted)
+        at, last = np.searchsorted(self._keys, keys, "left"), np.searchsorted(self._keys, keys, "right")
+        found = np.full(len(wanted), -1)
+        open_ = np.flatnonzero(at < last)
+        while len(open_):  # a second round only where other digests begin alike
+            places = self._order[at[open_]].astype(np.int64)
+            equal = pc.indices_nonzero(pc.equal(self._digests.take(as_arrow(places)), wanted.take(as_arrow(open_))))
+            same = np.frombuffer(equal.buffers()[1], np.uint64, len(equal)) if len(equal) else np.zeros(0, np.uint64)
+            found[open_[same]] = places[same]
+            open_ = np.delete(open_, same)
+            at[open_] += 1
+            open_ = open_[at[open_] < last[open_]]
+        return found
+
+
 class PartIndex:
     """What the parts of a folder hold in a column, 12 bytes a row.
 
@@ -72,21 +99,22 @@ def read_tables_among(
     """These columns of the parts, all of one folder, for the rows whose first column is one of the digests; of the others no
     more than a batch is held.
 
-    Several small tables are looked through at a time, as each time a hash table of all that is wanted is made.
+    Several small tables are looked through at a time, as a call of Arrow's takes longer than a few rows do.
     """
+    places = DigestPlaces(wanted)
     waiting: list[pa.Table] = []
     for table in read_tables(parts_among(paths, columns[0], wanted), columns):
         waiting.append(table)
         if sum(each.num_rows for each in waiting) >= _BATCH_ROWS:
-            yield _among(waiting, wanted)
+            yield _among(waiting, places)
             waiting = []
     if waiting:
-        yield _among(waiting, wanted)
+        yield _among(waiting, places)
 
 
-def _among(tables: list[pa.Table], wanted: pa.Array | pa.ChunkedArray) -> pa.Table:
+def _among(tables: list[pa.Table], wanted: DigestPlaces) -> pa.Table:
     table = pa.concat_tables(tables)
-    return table.filter(pc.is_in(table.column(0), value_set=wanted))
+    return table.take(as_arrow(np.flatnonzero(wanted.find(table.column(0)) >= 0)))
 
 
 @functools.lru_cache(_FOLDERS)
@@ -102,6 +130,34 @@ def digest_array(digests: Collection[str]) -> pa.Array | pa.ChunkedArray:
         return pa.array(list(digests), pa.string())
     ends = np.cumsum([0, *map(len, digests)], dtype=np.int32)
     return pa.StringArray.from_buffers(len(digests), pa.py_buffer(ends), pa.py_buffer(text))
+
+
+def as_arrow(places: NDArray[np.int64]) -> pa.Array:
+    """(N,) the same numbers: what pyarrow makes of other arrays, it makes by importing pandas."""
+    return pa.Array.from_buffers(pa.int64(), len(places), [None, pa.py_buffer(np.ascontiguousarray(places))])
+
+
+def _leading(digests: pa.Array | pa.ChunkedArray) -> NDArray[np.uint64]:
+    """(N,) the first 16 characters of each as a number, four bits of each: of a digest that is all they hold. 0 for null."""
+    chunks = digests.chunks if isinstance(digests, pa.ChunkedArray) else [digests]
+    keys = [np.zeros(0, np.uint64)]
+    for chunk in chunks:
+        for start in range(0, len(chunk), _BATCH_ROWS):  # its characters take 16 bytes each
+            keys.append(_leading_of(chunk.slice(start, _BATCH_ROWS)))
+    return np.concatenate(keys)
+
+
+def _leading_of(digests: pa.Array) -> NDArray[np.uint64]:
+    cut = pc.binary_slice(digests.cast(pa.string()).cast(pa.binary()), 0, 2 * _PREFIX)
+    ends = np.frombuffer(cut.buffers()[1], np.int32)[cut.offset : cut.offset + len(cut) + 1]
+    text = np.frombuffer(cut.buffers()[2], np.uint8)
+    characters = np.zeros((len(cut), 2 * _PREFIX), np.uint8)
+    sizes = np.diff(ends)
+    inside = np.arange(2 * _PREFIX) < sizes[:, None]
+    characters[inside] = text[ends[0] : ends[-1]]
+    nibbles = (characters & 15) + 9 * (characters >> 6)
+    pairs = (nibbles[:, ::2] << 4 | nibbles[:, 1::2] & 15).astype(np.uint8)
+    return np.ascontiguousarray(pairs).view(">u8").reshape(-1).astype(np.uint64)
 
 
 def _prefixes(digests: pa.Array | pa.ChunkedArray) -> NDArray[np.uint64]:

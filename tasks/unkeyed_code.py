@@ -51,6 +51,7 @@ COMPUTES_NOTHING = (
     "tasks.media.files",
     "tasks.media.media_store",
     "tasks.media.pool",
+    "tasks.media.pool_queues",
     "tasks.modeling.card",
     "tasks.modeling.feature_parts",
     "tasks.modeling.package",

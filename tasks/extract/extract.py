@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import math
+import hashlib
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from importlib.metadata import version
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from data_contracts.modalities import modality_of
-from data_contracts.refs import CleanRef, FeatureRef, Frozen, InputName, Modality, Sha256, Split, ValidatedRef
+from data_contracts.refs import CleanRef, FeatureRef, InputName, Modality, Split, ValidatedRef
 from data_contracts.tables import CONTRACT_VERSION, features_schema
 from tasks.config import RunConfig
+from tasks.contract import read_table
 from tasks.encoder_ids import BUILT_IN
 from tasks.errors import EnvironmentFailed
 from tasks.extract.ahead import prepare_ahead
+from tasks.extract.shards import ShardRef, cut_evenly, keep_shard
 from tasks.fingerprint import code_fingerprint
 from tasks.media.media_store import MediaReader, media_index
 from tasks.modalities import MODALITIES, Dtype, Params, Prepare, spec_of
@@ -24,13 +28,13 @@ from tasks.modeling.encoder_reading import input_dtype, params_of, preparer
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.pretrained.describe import Identity, complete_encoder, identify_encoder
 from tasks.modeling.pretrained.locate import TIMM
-from tasks.part_index import digest_array, read_tables_among
+from tasks.part_index import DigestPlaces, as_arrow, digest_array, parts_among, read_tables_among
 from tasks.samples import Samples
-from tasks.store import Store, digest_json
+from tasks.store import Store, canonical_json, digest_json
 
-MAX_SHARDS = 32
 PART_BYTES = 512 << 20
 """Features that are written as one part: offsets into it are 32-bit, and it is held in memory."""
+_HASHED_ROWS = 100_000
 Splits = tuple[Split, ...]
 """Whose rows are extracted; (): all."""
 Inputs = Iterator[tuple[str, np.ndarray]]
@@ -43,28 +47,6 @@ _LIBRARIES = {
 }
 _BY_MODEL_TYPE = {TIMM: ("timm",)}
 _DTYPES = {"uint8": np.uint8, "int16": np.int16, "int32": np.int32, "float32": np.float32}
-
-
-class ShardRef(Frozen):
-    """A shard of extraction: these media of one kind, whichever inputs hold them."""
-
-    modality: Modality
-    media: str
-    fingerprint: Sha256
-    digests: tuple[str, ...]
-    encoder: str
-    identity: Identity
-    params: Params
-
-    @property
-    def key(self) -> str:
-        """Digest of what the shard's result depends on."""
-        return digest_json([self.fingerprint, list(self.digests)])
-
-    @property
-    def name(self) -> str:
-        """Short, for people."""
-        return f"{self.key[:6]} ({len(self.digests)})"
 
 
 def features_fingerprint(name: InputName, media: str, config: RunConfig) -> str:
@@ -127,43 +109,75 @@ def features_kind(name: InputName, fingerprint: str) -> str:
 def plan_shards(
     samples: CleanRef | ValidatedRef, config: RunConfig, store: Store, splits: Splits = ()
 ) -> list[ShardRef]:
-    """Shards that cover every medium of the samples whose feature is not in the store yet; at most 32."""
-    requested: dict[Modality, set[str]] = defaultdict(set)
-    media: dict[Modality, str] = {}
-    for name in clean_of(samples).modalities:
-        requested[modality_of(name)].update(sample_digests(samples, name, store, splits))
-        media[modality_of(name)] = clean_of(samples).media[name]
-    missing = {}
-    for modality, digests in requested.items():
-        fingerprint = features_fingerprint(modality, media[modality], config)
-        lacking = digests - stored_digests(modality, fingerprint, store, digests)
-        missing[modality] = (fingerprint, _in_stored_order(lacking, modality, media[modality], store))
-    total = sum(len(ordered) for _, ordered in missing.values())
-    # One shard per started `size` rows and kind, so the kinds' remainders add up to that many more shards.
-    size = max(config.extract.shard_rows, math.ceil(total / max(1, MAX_SHARDS - len(missing))))
+    """Shards that cover every medium of the samples whose feature is not in the store yet; as many as cut_evenly makes."""
+    media = _media_of(samples)
+    missing = {
+        modality: _in_stored_order(lacking, modality, media[modality], store)
+        for modality, lacking in missing_media(samples, config, store, splits).items()
+    }
+    least = config.extract.shard_rows
+    cuts = cut_evenly({modality: ordered["values"].to_numpy() for modality, ordered in missing.items()}, least)
     return [
-        ShardRef(
-            modality=modality,
-            media=media[modality],
-            fingerprint=fingerprint,
-            digests=tuple(ordered[start : start + size]),
-            encoder=config.encoders.of(modality),
-            identity=identity,
-            params=_params(modality, config, identity),
+        keep_shard(
+            store,
+            modality,
+            media[modality],
+            features_fingerprint(modality, media[modality], config),
+            ordered["digest"].slice(first, last - first),
+            config.encoders.of(modality),
+            identity,
+            _params(modality, config, identity),
         )
-        for modality, (fingerprint, ordered) in missing.items()
+        for modality, ordered in missing.items()
         for identity in [_identify(modality, config)]
-        for start in range(0, len(ordered), size)
+        for first, last in cuts[modality]
     ]
 
 
-def _in_stored_order(digests: set[str], modality: Modality, media: str, store: Store) -> list[str]:
-    """The digests as their media lie in the store, so that a shard reads few parts instead of a little of each."""
-    if not digests:
-        return []
-    among = digest_array(digests)
-    here = list(dict.fromkeys(media_index(store, modality, media, ("digest",), among)["digest"].to_pylist()))
-    return here + sorted(digests.difference(here))
+def missing_media(
+    samples: CleanRef | ValidatedRef, config: RunConfig, store: Store, splits: Splits = ()
+) -> dict[Modality, pa.Array]:
+    """Modality to the media of the samples whose feature is not in the store yet."""
+    columns: dict[Modality, list[pa.Array]] = defaultdict(list)
+    for name in clean_of(samples).modalities:
+        columns[modality_of(name)].append(_digests_of(samples, name, store, splits))
+    missing = {}
+    for modality, arrays in columns.items():
+        fingerprint = features_fingerprint(modality, _media_of(samples)[modality], config)
+        wanted = pc.unique(pa.concat_arrays(arrays))
+        missing[modality] = wanted.take(as_arrow(np.flatnonzero(~_is_stored(modality, fingerprint, store, wanted))))
+    return missing
+
+
+def _media_of(samples: CleanRef | ValidatedRef) -> dict[Modality, str]:
+    clean = clean_of(samples)
+    return {modality_of(name): clean.media[name] for name in clean.modalities}
+
+
+def _is_stored(modality: Modality, fingerprint: str, store: Store, wanted: pa.Array) -> NDArray[np.bool_]:
+    """(N,) which of these media have their features in the store."""
+    known, places = np.zeros(len(wanted), bool), DigestPlaces(wanted)
+    paths = [store.path(part) for part in store.parts(features_kind(modality, fingerprint))]
+    for path in parts_among(paths, "digest", wanted):
+        found = places.find(read_table(path, ["digest"])["digest"])
+        known[found[found >= 0]] = True
+    return known
+
+
+def _in_stored_order(digests: pa.Array, modality: Modality, media: str, store: Store) -> pa.Table:
+    """The digests as their media lie in the store, so that a shard reads few parts instead of a little of each, beside the
+    number of values that each medium has; those that are not there come last."""
+    index = media_index(store, modality, media, ("digest", "shape"), digests) if len(digests) else None
+    if index is None or not len(index):
+        order, values = np.arange(len(digests)), np.zeros(len(digests), np.int64)
+    else:
+        found = DigestPlaces(digests).find(index["digest"])
+        places, first = np.unique(found, return_index=True)
+        order = np.concatenate([found[np.sort(first)], np.setdiff1d(np.arange(len(digests)), places)])
+        shapes = index["shape"].combine_chunks()
+        sizes = np.multiply.reduceat(np.asarray(shapes.flatten(), np.int64), np.asarray(shapes.offsets)[:-1])
+        values = np.concatenate([sizes[np.sort(first)], np.zeros(len(digests) - len(places), np.int64)])
+    return pa.Table.from_arrays([digests.take(as_arrow(order)), as_arrow(values)], names=["digest", "values"])
 
 
 def extract_shard(shard: ShardRef, store: Store) -> str:
@@ -182,12 +196,12 @@ def write_features(shard: ShardRef, inputs: Inputs, store: Store) -> list[str]:
         features.append(np.ascontiguousarray(computed, dtype=_DTYPES[dtype]))
         digests.append(digest)
         done, held = done + 1, held + features[-1].nbytes
-        if held >= PART_BYTES and done < len(shard.digests):
+        if held >= PART_BYTES and done < shard.rows:
             parts.append(_put(shard, digests, features, store))
             digests, features, held = [], [], 0
-    if done != len(shard.digests):
+    if done != shard.rows:
         raise EnvironmentFailed(
-            f"{shard.modality} features: {len(shard.digests) - done} of {len(shard.digests)} media are gone from "
+            f"{shard.modality} features: {shard.rows - done} of {shard.rows} media are gone from "
             "the store; run it again with --refresh ingest, which decodes them anew"
         )
     return [*parts, _put(shard, digests, features, store)]
@@ -219,7 +233,7 @@ def read_inputs(shard: ShardRef, store: Store) -> Inputs:
     modality = shard.modality
     prepare = preparer(modality, _spec(shard), shard.params)
     reader = MediaReader(store, modality, shard.media)
-    media = reader.read(shard.digests)
+    media = reader.read(shard.read_digests(store).to_pylist())
     if MODALITIES[modality].has_pixels:
         return prepare_ahead(prepare, media)
     return ((digest, prepare(medium, reader.rate_hz)) for digest, medium in media)
@@ -249,20 +263,28 @@ def collect_features(
     samples: CleanRef | ValidatedRef, config: RunConfig, store: Store, shards: list[ShardRef], splits: Splits = ()
 ) -> dict[InputName, FeatureRef]:
     """One ref per modality over all stored parts; EnvironmentFailed when a medium of the samples has no feature."""
-    features = preview_features(samples, config, store, shards, splits)
+    new: dict[Modality, list[pa.Array]] = defaultdict(list)
+    for shard in shards:
+        new[shard.modality].append(shard.read_digests(store))
+    computed = {modality: pa.concat_arrays(lists) for modality, lists in new.items()}
+    features = preview_features(samples, config, store, computed, splits)
     for name, ref in features.items():
-        wanted = set(sample_digests(samples, name, store, splits))
-        lost = wanted - stored_digests(name, ref.fingerprint, store, wanted)
+        wanted = pc.unique(_digests_of(samples, name, store, splits))
+        lost = int((~_is_stored(modality_of(name), ref.fingerprint, store, wanted)).sum())
         if lost:
-            raise EnvironmentFailed(f"{name} features: {len(lost)} of {ref.rows} are missing; run again")
+            raise EnvironmentFailed(f"{name} features: {lost} of {ref.rows} are missing; run again")
     return features
 
 
 def preview_features(
-    samples: CleanRef | ValidatedRef, config: RunConfig, store: Store, shards: list[ShardRef], splits: Splits = ()
+    samples: CleanRef | ValidatedRef,
+    config: RunConfig,
+    store: Store,
+    new: Mapping[Modality, pa.Array],
+    splits: Splits = (),
 ) -> dict[InputName, FeatureRef]:
-    """The refs as they will be once the shards are computed."""
-    return {name: _preview(name, samples, config, store, shards, splits) for name in clean_of(samples).modalities}
+    """The refs as they will be once the features of the `new` media are computed."""
+    return {name: _preview(name, samples, config, store, new, splits) for name in clean_of(samples).modalities}
 
 
 def _preview(
@@ -270,17 +292,18 @@ def _preview(
     samples: CleanRef | ValidatedRef,
     config: RunConfig,
     store: Store,
-    shards: list[ShardRef],
+    new: Mapping[Modality, pa.Array],
     splits: Splits,
 ) -> FeatureRef:
     fingerprint = features_fingerprint(name, clean_of(samples).media[name], config)
-    cells, identity = sample_digests(samples, name, store, splits), _identify(name, config)
-    new = {digest for shard in shards if shard.modality == modality_of(name) for digest in shard.digests}
-    computed = sum(cell in new for cell in cells)
+    cells, identity = _digests_of(samples, name, store, splits), _identify(name, config)
+    distinct = pc.unique(cells)
+    here = new.get(modality_of(name))
+    computed = 0 if here is None else int((DigestPlaces(here).find(cells) >= 0).sum())
     return FeatureRef(
         uri=features_kind(name, fingerprint),
-        sha256=digest_json([fingerprint, sorted(set(cells))]),
-        rows=len(set(cells)),
+        sha256=_digest_of(fingerprint, distinct),
+        rows=len(distinct),
         parents=(samples.sha256,),
         modality=name,
         encoder=config.encoders.of(name),
@@ -295,9 +318,23 @@ def _preview(
 
 def sample_digests(samples: CleanRef | ValidatedRef, name: InputName, store: Store, splits: Splits = ()) -> list[str]:
     """The modality's cells of all samples that have it, in the samples' order; of those of some splits only."""
+    found: list[str] = _digests_of(samples, name, store, splits).to_pylist()
+    return found
+
+
+def _digests_of(samples: CleanRef | ValidatedRef, name: InputName, store: Store, splits: Splits) -> pa.Array:
     rows = Samples.read(store.path(samples.uri))
-    chosen = rows.of_split(*splits) if splits else rows
-    return [digest for digest in chosen.digests(name) if digest is not None]
+    return (rows.of_split(*splits) if splits else rows).column(name).drop_null()
+
+
+def _digest_of(fingerprint: str, media: pa.Array) -> str:
+    """digest_json of the fingerprint and a list of the media in their order, of which a part is in memory as Python's."""
+    ordered, digest = media.take(pc.array_sort_indices(media)), hashlib.sha256(f'["{fingerprint}",['.encode())
+    for start in range(0, len(ordered), _HASHED_ROWS):
+        names = ordered.slice(start, _HASHED_ROWS).to_pylist()
+        digest.update(("," * (start > 0) + canonical_json(names)[1:-1]).encode())
+    digest.update(b"]]")
+    return digest.hexdigest()
 
 
 def stored_digests(name: InputName, fingerprint: str, store: Store, among: Collection[str]) -> set[str]:

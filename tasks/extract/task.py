@@ -7,7 +7,8 @@ from typing import Protocol
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks.extract.extract import ShardRef, extract_shard
+from tasks.extract.extract import extract_shard
+from tasks.extract.shards import ShardRef
 from tasks.task_options import CACHED, RETRIED, TAGGED, keyed, shielded
 
 

@@ -97,12 +97,13 @@ def _mark_repeated_ids(rows: Rows, columns: Columns) -> None:
 def mark_rare(rows: Rows, least: int) -> None:
     """Refuses usable rows whose class has fewer rows than `least`, where two classes with as many remain."""
     usable = rows.usable()
-    labels = usable.cells("label")
+    labels = usable.streamed("label")
     sizes = Counter(labels)
     if sum(size >= least for size in sizes.values()) < 2:
         return
     for at in np.flatnonzero([sizes[label] < least for label in labels]):
-        label, count = labels[at], sizes[labels[at]]
+        label = labels[int(at)]
+        count = sizes[label]
         detail = f"class {label!r} has {count} row{'s' if count > 1 else ''}; data.min_class_rows = {least}"
         row = usable[int(at)]
         row |= {"reason": "rare-class", "detail": detail}
@@ -111,7 +112,7 @@ def mark_rare(rows: Rows, least: int) -> None:
 def mark_unseen(rows: Rows) -> list[str]:
     """Refuses usable rows of val and test whose class no train row has, with a note; where train has two classes."""
     usable = rows.usable()
-    labels, splits = usable.cells("label"), usable.cells("split")
+    labels, splits = usable.streamed("label"), usable.cells("split")
     learned = {label for label, split in zip(labels, splits, strict=True) if split == "train"}
     others = [split != "train" and label not in learned for label, split in zip(labels, splits, strict=True)]
     unseen = usable.take(np.flatnonzero(others))
@@ -175,8 +176,8 @@ def count_repeats(rows: Rows, columns: Columns, modalities: tuple[InputName, ...
     contents = contents_of(columns, rows.places, modalities)
     for modality in modalities:
         media = codes_of(columns.array(f"{modality}_digest"), rows.places)
-        pairs = np.unique(np.stack([media, contents], axis=1)[media >= 0], axis=0)
-        sizes = np.unique(pairs[:, 0], return_counts=True)[1]
+        pairs = np.unique((media << 32 | contents)[media >= 0])
+        sizes = np.unique(pairs >> 32, return_counts=True)[1]
         shared = sizes[sizes > 1]
         if shared.size:
             notes.append(

@@ -146,7 +146,8 @@ def _clean_rows(raw: RawRef, config: RunConfig, store: Store, purpose: Purpose) 
     if purpose == "train" and config.split.near_duplicates:
         clusters = find_near_duplicates(usable, columns, raw.modalities, config.media, store)
         notes += [*count_repeats(usable, columns, raw.modalities), *describe_near_duplicates(clusters)]
-    given, groups, ids, times = (usable.cells(name) for name in ("split", "group", "id", "time"))
+    given, times = (usable.cells(name) for name in ("split", "time"))
+    groups, ids = (usable.streamed(name) for name in ("group", "id"))
     only_train = purpose == "train" and set(given) == {"train"} and UNLABELLED in rows.cells("reason")
     if only_train:  # val or test was given, and set aside
         given = [None] * len(given)
@@ -187,7 +188,7 @@ def _keep(cleaned: _CleanedRows, raw: RawRef, config: RunConfig, store: Store, k
     cells = [Samples(samples).targets(place, name) for place, (name, _) in enumerate(columns)]
     targets = describe_targets(columns, cells)
     near_duplicates = pa.Table.from_pylist(
-        [{name: row[name] for name in ("id", "cluster")} for row in usable if row["cluster"] is not None],
+        [{name: row[name] for name in ("id", "cluster")} for row in usable.filled("cluster")],
         schema=near_duplicates_schema(),
     )
     own = {name: usable.array(name) for name in ("id", "metadata")}

@@ -68,7 +68,7 @@ def describe_examples(rows: Rows, modalities: tuple[InputName, ...]) -> RowExamp
 def _near_pairs(rows: Rows, modalities: tuple[InputName, ...]) -> Sequence[tuple[SampleRow, SampleRow]]:
     """Of each cluster its smallest id and the next whose content differs; the first few clusters."""
     clusters: dict[int, list[SampleRow]] = defaultdict(list)
-    near = rows.take(np.flatnonzero([cluster is not None for cluster in rows.cells("cluster")]))
+    near = rows.filled("cluster")
     for row in sorted(near, key=lambda row: str(row["id"])):
         clusters[row["cluster"]].append(row)
     pairs = []

@@ -20,7 +20,7 @@ from tasks.modalities import MODALITIES
 from tasks.part_index import parts_among, read_tables_among
 from tasks.store import Store, digest_json
 
-_PART_ROWS = 1024
+_PART_ROWS = 8192
 _PART_BYTES = 64 << 20
 
 
@@ -71,9 +71,20 @@ def media_index(
     """The named columns of all stored media of a modality, or of those whose first one is `among` these; no rows when there are
     none.
     """
-    paths = [store.path(part) for part in store.parts(media_kind(modality, fingerprint))]
-    tables = list(read_tables(paths, columns) if among is None else read_tables_among(paths, columns, among))
+    if among is None:
+        paths = [store.path(part) for part in store.parts(media_kind(modality, fingerprint))]
+        tables = list(read_tables(paths, columns))
+    else:
+        tables = list(media_parts(store, modality, fingerprint, columns, among))
     return pa.concat_tables(tables) if tables else pa.schema(map(media_schema().field, columns)).empty_table()
+
+
+def media_parts(
+    store: Store, modality: Modality, fingerprint: str, columns: tuple[str, ...], among: pa.Array
+) -> Iterator[pa.Table]:
+    """As media_index of those that are `among` these, some at a time."""
+    paths = [store.path(part) for part in store.parts(media_kind(modality, fingerprint))]
+    return read_tables_among(paths, columns, among)
 
 
 def media_sizes(index: pa.Table, modality: Modality) -> NDArray[np.float64]:

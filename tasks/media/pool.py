@@ -1,31 +1,38 @@
 """A pool of decoding processes. A file that crashes, hangs or balloons its worker costs that one file.
 
 Each worker gets a batch in one message and answers file by file. When it dies, or is killed for taking too long, the
-file it was at is the cause; the rest of the batch goes to its successor.
+file it was at is the cause; the rest of the batch goes to its successor. Contents of cells, which are short, are answered
+together: a message each takes longer than they do. Where that fails they are asked for one by one.
 """
 
 from __future__ import annotations
 
-import contextlib
+import itertools
 import queue
 import threading
-import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import Any, TypedDict, TypeVar, cast
+from typing import TypedDict, TypeVar, cast
 
-from data_contracts.refs import Modality
+from data_contracts.refs import IN_CELLS, Modality
 from tasks.errors import EnvironmentFailed
 from tasks.isolation.process import Lost, OutOfTime, Process, bare_environment, command_of
 from tasks.isolation.wire_protocol import Message
+from tasks.media.pool_queues import ListQueue, drain
 from tasks.modalities import Params
 
 T = TypeVar("T")
 BATCH = 32
+TOGETHER = 512
+"""Contents of cells in a batch."""
 TRANSIENT = ("decoder-", "changed-")
 """Reasons that another try may not give."""
 _INLINE_BYTES = 16 << 20  # a batch is closed when its inline bytes exceed this
+_TOGETHER_BYTES = 1 << 20
+"""Of contents that are answered together, which takes milliseconds."""
+_TOGETHER_S = 5.0
+"""After which they are asked for one by one, so that one that hangs does not keep the others for all of media.timeout_s."""
 _SHARE = 4
 """Fewer media than this are not worth another process."""
 MODULE = "tasks.media.worker"
@@ -51,6 +58,14 @@ class JobMessage(TypedDict):
     """None: its bytes are in the payload."""
     size: int
     """Bytes of it in the payload."""
+
+
+class Answers(TypedDict):
+    """What a worker says of a batch that it answers together."""
+
+    outcomes: list[Outcome]
+    sizes: list[int]
+    """Bytes of each one's data in the payload."""
 
 
 class Outcome(TypedDict, total=False):
@@ -117,7 +132,7 @@ def decode_all(
     Closing the iterator ends all processes at once. What goes wrong in `jobs` itself is raised here.
     """
     todo: queue.Queue[list[Job] | None] = queue.Queue(maxsize=2 * workers)
-    done: queue.Queue[Decoded | None] = queue.Queue(maxsize=4 * BATCH * workers)
+    done: ListQueue[Decoded] = ListQueue(maxsize=4 * BATCH * workers)
     stopping = threading.Event()
     crew = [_Worker(limits, command) for _ in range(workers)]
     with ThreadPoolExecutor(workers + 1, thread_name_prefix="decode") as threads:
@@ -126,14 +141,14 @@ def decode_all(
         running = workers
         try:
             while running:
-                outcome = done.get()
-                if outcome is None:
+                outcomes = done.get()
+                if outcomes is None:
                     running -= 1
                 else:
-                    yield outcome
+                    yield from outcomes
         finally:
             stopping.set()
-            _drain(todo, done, futures, crew)
+            drain((todo, done), futures, crew)
     for future in futures:
         future.result()
 
@@ -194,9 +209,10 @@ class Decoders:
         worker = self._idle.get()
         done: list[T] = []
 
-        def keep(outcome: Decoded) -> None:
-            """The next one."""
-            done.append(then(first + len(done), outcome))
+        def keep(outcomes: Sequence[Decoded]) -> None:
+            """The next ones."""
+            for outcome in outcomes:
+                done.append(then(first + len(done), outcome))
 
         try:
             for batch in _batches(jobs):
@@ -230,7 +246,8 @@ def _batches(jobs: Iterable[Job]) -> Iterator[list[Job]]:
     for job in jobs:
         group.append(job)
         size += len(job.inline)
-        if len(group) >= BATCH or size >= _INLINE_BYTES:
+        most = TOGETHER if job.path is None and job.modality in IN_CELLS else BATCH
+        if len(group) >= most or size >= (_INLINE_BYTES if most == BATCH else _TOGETHER_BYTES):
             yield group
             group, size = [], 0
     if group:
@@ -240,7 +257,7 @@ def _batches(jobs: Iterable[Job]) -> Iterator[list[Job]]:
 def _serve(
     worker: _Worker,
     todo: queue.Queue[list[Job] | None],
-    done: queue.Queue[Decoded | None],
+    done: ListQueue[Decoded],
     stopping: threading.Event,
 ) -> None:
     try:
@@ -256,17 +273,27 @@ def _serve(
 
 
 def _work_through(
-    worker: _Worker, batch: list[Job], done: Callable[[Decoded], None], stopping: threading.Event
+    worker: _Worker, batch: list[Job], done: Callable[[list[Decoded]], None], stopping: threading.Event
 ) -> list[Job]:
     """Sends a batch and passes on the answers; returns what a successor must do when the worker is lost."""
     timeout_s = float(worker.limits["timeout_s"])
+    if len(batch) > 1 and all(job.path is None and job.modality in IN_CELLS for job in batch):
+        try:
+            answers = _ask_together(worker, batch, min(timeout_s, _TOGETHER_S))
+        except Lost:
+            worker.stop()
+            if stopping.is_set():
+                return []
+        else:
+            done(answers)
+            return []
     answered = 0
     process = worker.start()
     try:
         process.send(*_message(batch))
         for job in batch:
             header, data = process.receive(timeout_s)
-            done(Decoded(job, cast(Outcome, header), data))
+            done([Decoded(job, cast(Outcome, header), data)])
             answered += 1
     except OutOfTime:
         worker.stop()
@@ -276,8 +303,22 @@ def _work_through(
     else:
         return []
     if not stopping.is_set():  # else it was we who ended the process
-        done(Decoded(batch[answered], lost_at, b""))
+        done([Decoded(batch[answered], lost_at, b"")])
     return batch[answered + 1 :]
+
+
+def _ask_together(worker: _Worker, batch: list[Job], timeout_s: float) -> list[Decoded]:
+    """The outcomes of a batch. Raises Lost where the worker does not answer all of it, as one bad cell keeps it from."""
+    process = worker.start()
+    jobs, payload = _message(batch)
+    process.send({**jobs, "together": True}, payload)
+    header, data = process.receive(timeout_s)
+    answers = cast(Answers, header)
+    ends = [0, *itertools.accumulate(answers["sizes"])]
+    if len(answers["outcomes"]) != len(batch) or len(ends) != len(batch) + 1 or ends[-1] != len(data):
+        raise Lost("gave a broken answer", process)
+    cells = zip(batch, answers["outcomes"], ends, ends[1:], strict=False)
+    return [Decoded(job, outcome, data[start:end]) for job, outcome, start, end in cells]
 
 
 def _message(batch: list[Job]) -> Message:
@@ -291,20 +332,3 @@ def _message(batch: list[Job]) -> Message:
         for job in batch
     ]
     return {"jobs": jobs}, b"".join(job.inline for job in batch if not job.path)
-
-
-def _drain(
-    todo: queue.Queue[Any], done: queue.Queue[Any], futures: Sequence[Future[None]], crew: Sequence[_Worker]
-) -> None:
-    """Lets every thread end: none may stay blocked on a process, or on a full or an empty queue."""
-    while not all(future.done() for future in futures):
-        for worker in crew:
-            worker.kill()
-        for waiting in (todo, done):
-            with contextlib.suppress(queue.Empty):
-                while True:
-                    waiting.get_nowait()
-        with contextlib.suppress(queue.Full):
-            for _ in crew:
-                todo.put_nowait(None)
-        time.sleep(0.005)

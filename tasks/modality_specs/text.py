@@ -93,13 +93,14 @@ class Text(ModalitySpec):
 
     def near_duplicates(self) -> NearDuplicates:
         """Min-wise hashes of character 5-grams; of a few words, all but one."""
-        from tasks.media.near_duplicates.texts import match_all_but_one_word, match_texts, sign_text
+        from tasks.media.near_duplicates.texts import match_all_but_one_word, match_texts, sign_text, sign_texts
 
         return NearDuplicates(
             0.1,
             lambda text, rate_hz: sign_text(text),
             lambda signatures, read: match_texts(signatures),
             match_all_but_one_word,
+            sign_many=sign_texts,
         )
 
     def corrupt(self, medium: Medium, rate_hz: int, name: str, severity: int, rng: np.random.Generator) -> str:

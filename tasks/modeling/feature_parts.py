@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data_contracts.refs import FeatureRef
 from tasks.contract import require_contract
 from tasks.errors import DataError, EnvironmentFailed
 from tasks.parquet_parts import find_values, read_float32
+from tasks.part_index import DigestPlaces
 from tasks.store import Store
 
 BATCH_BYTES = 4 << 20
@@ -39,7 +39,7 @@ class Part:
     """Where its float32 values begin in the file, and how many they are; None where they must be decoded."""
 
 
-def read_part(store: Store, uri: str, only: pa.Array | None) -> Part:
+def read_part(store: Store, uri: str, only: DigestPlaces | None) -> Part:
     """What a stored part holds but its values; with `only`, of these digests. EnvironmentFailed where it cannot be read."""
     try:
         with pq.ParquetFile(store.path(uri)) as file:
@@ -47,7 +47,7 @@ def read_part(store: Store, uri: str, only: pa.Array | None) -> Part:
             rows, plain = file.read(["digest", "shape"], use_threads=False), find_values(file, "values")
     except (OSError, pa.ArrowInvalid) as error:
         raise _unreadable(uri, error) from None
-    selected = None if only is None else np.asarray(pc.is_in(rows["digest"], value_set=only))
+    selected = None if only is None else only.find(rows["digest"]) >= 0
     if selected is None or selected.all():
         return Part(store, uri, rows, None, plain)
     return Part(store, uri, rows.filter(pa.array(selected)), selected, plain)

@@ -18,6 +18,7 @@ from data_contracts.modalities import in_order
 from data_contracts.refs import FeatureRef, InputName
 from tasks.errors import DataError
 from tasks.modeling.feature_parts import read_part, read_values
+from tasks.part_index import DigestPlaces
 from tasks.samples import Samples
 from tasks.store import Store
 
@@ -55,7 +56,8 @@ class FeatureTable:
 
         Raises EnvironmentFailed where a part cannot be read, DataError where its shapes contradict its values.
         """
-        parts = [part for part in (read_part(store, uri, only) for uri in ref.parts) if part.rows.num_rows]
+        wanted = None if only is None else DigestPlaces(only)  # once, as there may be many parts
+        parts = [part for part in (read_part(store, uri, wanted) for uri in ref.parts) if part.rows.num_rows]
         if not parts:
             return cls(ref.modality, pa.array([], pa.string()), _no_rows(), _no_rows(), np.zeros((0, 1), ref.dtype))
         rows = pa.concat_tables([part.rows for part in parts])

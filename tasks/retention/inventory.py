@@ -17,7 +17,7 @@ ARTIFACT_KINDS = (
     *("pairs", "translated", "translations"),
 )
 """Folders of artifacts, one folder each."""
-PART_KINDS = ("media", "features", "signatures")
+PART_KINDS = ("media", "features", "signatures", "shards")
 """Folders of parts: `kind/modality/fingerprint/*.parquet`, used and collected a fingerprint at a time."""
 
 

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from data_contracts.expectations.features import COLUMNS
 from data_contracts.refs import InputName
 from tasks.contract import require_contract
+from tasks.part_index import DigestPlaces
 from tasks.samples import Samples
 
 if TYPE_CHECKING:
@@ -55,8 +56,9 @@ def features_frame(samples: Samples, modality: InputName, parts: list[Path]) -> 
         if digest is not None:
             first.setdefault(digest, sample)
     stored: dict[str, list[FeatureRow]] = defaultdict(list)
+    needed = DigestPlaces(samples.column(modality).drop_null())  # once, as there may be many parts
     for part in parts:
-        for row in _figures(part, pa.array(list(first), pa.string())):
+        for row in _figures(part, needed):
             stored[row["digest"]].append(row)
     owners = Counter(rows[0]["values"] for rows in stored.values())
     records = [
@@ -81,7 +83,7 @@ def columns_frame(samples: Samples, modality: InputName, parts: list[Path]) -> p
     """
     import pandas as pd
 
-    needed = samples.column(modality).drop_null().unique()
+    needed = DigestPlaces(samples.column(modality).drop_null())
     lows: np.ndarray[Any, Any] | None = None
     highs: np.ndarray[Any, Any] | None = None
     for part in parts:
@@ -100,16 +102,16 @@ def columns_frame(samples: Samples, modality: InputName, parts: list[Path]) -> p
     return pd.DataFrame({"id": names, "spread": np.where(np.isfinite(spread), spread, np.nan)})
 
 
-def _batches(part: Path, needed: pa.Array) -> Iterator[pa.RecordBatch]:
+def _batches(part: Path, needed: DigestPlaces) -> Iterator[pa.RecordBatch]:
     """The rows of a part that the samples need."""
     file = pq.ParquetFile(part)
     require_contract(file.schema_arrow, part)
     for batch in file.iter_batches(BATCH_ROWS, columns=["digest", "shape", "values"]):
-        selected = pc.is_in(batch["digest"], needed)
-        yield batch if pc.all(selected).as_py() else batch.filter(selected)  # which copies all values
+        selected = needed.find(batch["digest"]) >= 0
+        yield batch if selected.all() else batch.filter(pa.array(selected))  # which copies all values
 
 
-def _figures(part: Path, needed: pa.Array) -> Iterator[FeatureRow]:
+def _figures(part: Path, needed: DigestPlaces) -> Iterator[FeatureRow]:
     for chosen in _batches(part, needed):
         dtype = np.dtype(chosen.schema.field("values").type.value_type.to_pandas_dtype()).name
         for digest, shape, values in zip(

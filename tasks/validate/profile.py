@@ -7,14 +7,15 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
-import pyarrow.compute as pc
-from numpy.typing import ArrayLike
+import pyarrow as pa
+from numpy.typing import ArrayLike, NDArray
 
 from data_contracts.data_profile import ClassRows, ClassSizes, ColumnSummary, DataProfile, Histogram, InputProfile
 from data_contracts.modalities import modality_of
-from data_contracts.refs import CleanRef, InputName, Target
-from tasks.media.media_store import media_index, media_sizes
+from data_contracts.refs import CleanRef, InputName, Modality, Target
+from tasks.media.media_store import media_parts, media_sizes
 from tasks.modalities import spec_of
+from tasks.part_index import DigestPlaces
 from tasks.problems.registry import problem_of
 from tasks.samples import Samples
 from tasks.store import Store
@@ -71,20 +72,26 @@ def _modality(
     digests = samples.column(name).drop_null()
     sizes = np.empty(0)
     if name in clean.media:
-        index = media_index(store, modality, clean.media[name], ("digest", "shape", "rate_hz"))
-        if index["digest"].null_count:
-            index = index.filter(index["digest"].is_valid())  # what did not decode has no shape
-        stored, of_stored = index["digest"], media_sizes(index, modality)
-        del index  # of a million media, as much memory as what follows takes
-        sizes = of_stored[pc.index_in(digests, value_set=stored).drop_null().to_numpy(zero_copy_only=False)]
+        sizes = _sizes(store, modality, clean.media[name], digests)
     return {
         "name": name,
         "missing": len(samples) - len(digests),
-        "distinct": pc.count_distinct(digests).as_py(),
+        "distinct": len(digests.unique()),
         "unit": spec_of(name).size_unit,
         "sizes": histogram(sizes),
         "columns": list(columns),
     }
+
+
+def _sizes(store: Store, modality: Modality, fingerprint: str, digests: pa.Array) -> NDArray[np.float64]:
+    """(M,) of the media of these rows that are stored; a part of them is in memory at a time."""
+    distinct = digests.value_counts()
+    media, counts = distinct.field("values"), distinct.field("counts").to_numpy()
+    found, places = np.full(len(media), np.nan), DigestPlaces(media)
+    for part in media_parts(store, modality, fingerprint, ("digest", "shape", "rate_hz"), media):
+        found[places.find(part["digest"])] = media_sizes(part, modality)
+    is_stored = ~np.isnan(found)
+    return np.asarray(np.repeat(found[is_stored], counts[is_stored]), np.float64)
 
 
 def histogram(values: ArrayLike) -> Histogram | None:

@@ -205,13 +205,15 @@ def validate_features(
         results: list[SuiteResult] = []
         for done, (name, ref) in enumerate(features.items()):
             report("validate", done, len(features), f"{name} features")
-            results += _check_features(samples, name, ref, config, store)
+            parts = [store.path(part) for part in ref.parts]
+            spec, done_so = feature_spec(name, config), f"validated {len(samples):,} features"
+            results += run_apart(len(samples), done_so, check_features, store.path(valid.uri), splits, spec, parts)
         report("validate", len(features), len(features), "features")
         conclude(draft, "Features", results, (), store, key)
         check = FeaturesCheck(
             uri=f"{KIND}/{key}",
             docs=f"{KIND}/{key}/docs",
-            rows={name: len(set(samples.digests(name)) - {None}) for name in features},
+            rows={name: len(samples.column(name).drop_null().unique()) for name in features},
             warnings=warnings_of(results),
         )
         draft.ref = dict(check)
@@ -239,13 +241,13 @@ def feature_spec(name: InputName, config: RunConfig) -> FeatureSpec:
     return MODALITIES[modality].pretrained_features(name, spec, config)
 
 
-def _check_features(
-    samples: Samples, name: InputName, ref: FeatureRef, config: RunConfig, store: Store
-) -> list[SuiteResult]:
+def check_features(folder: Path, splits: tuple[Split, ...], spec: FeatureSpec, parts: list[Path]) -> list[SuiteResult]:
+    """What the expectations on the features of an input found, of the rows of these splits of the samples in a folder."""
     from tasks.validate.feature_statistics import columns_frame, features_frame
     from tasks.validate.suite import run_suite
 
-    spec, parts = feature_spec(name, config), [store.path(part) for part in ref.parts]
+    samples, name = Samples.read(folder), spec.modality
+    samples = samples.of_split(*splits) if splits else samples
     frame = features_frame(samples, name, parts)
     results = [run_suite(f"{name}_features", frame, features_expectations(spec))]
     if spec.columns_vary and samples.has(name).any():

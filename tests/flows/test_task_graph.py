@@ -28,7 +28,7 @@ from flows.request import make_request
 from flows.run_state import RunState
 from flows.stages import Stages
 from tasks.config import load_config
-from tasks.extract.extract import ShardRef
+from tasks.extract.shards import ShardRef
 from tests.support.data import write_learnable
 
 PAGE = Path(__file__).with_name("task_graph.txt")

@@ -2,12 +2,13 @@ import hashlib
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
 from data_contracts.tables import media_schema
 from tasks.errors import EnvironmentFailed
-from tasks.part_index import PartIndex, parts_among, read_tables_among
+from tasks.part_index import DigestPlaces, PartIndex, parts_among, read_tables_among
 
 
 def digest(name: object) -> str:
@@ -70,3 +71,20 @@ def test_the_same_names_in_two_folders(tmp_path: Path) -> None:
     assert parts_among([one], "digest", pa.array([digest("a")])) == [one]
     assert parts_among([other], "digest", pa.array([digest("a")])) == []
     assert parts_among([one], "source", pa.array([digest(f"source of {digest('a')}")])) == [one]
+
+
+@pytest.mark.parametrize(
+    ("here", "wanted"),
+    [
+        (["b" * 64, "a" * 64, "a" * 64], ["a" * 64, None, "b" * 64, "c" * 64]),
+        ([f"{'ab' * 20}{n}" for n in range(9)], [f"{'ab' * 20}{n}" for n in (8, 3, 9)]),  # which begin alike
+        (["", "a", "\u00e9", "aa"], ["aa", "", "aaa", "\u00e9", None]),
+        ([], ["a"]),
+    ],
+)
+def test_digests_are_found_where_they_stand_first(here: list[str], wanted: list[str | None]) -> None:
+    array, texts = pa.array(here, pa.string()), pa.array(wanted, pa.string())
+    expected = pc.index_in(texts, value_set=array, skip_nulls=True).fill_null(-1).to_pylist()
+    assert DigestPlaces(array).find(texts).tolist() == expected
+    cut = pa.chunked_array([texts.slice(0, 1), texts.slice(1)])
+    assert DigestPlaces(pa.concat_arrays([texts, array]).slice(len(texts))).find(cut).tolist() == expected

@@ -20,7 +20,7 @@ from data_contracts.run_summary import ExtractedOn
 from tasks import progress
 from tasks.config import RunConfig
 from tasks.errors import EnvironmentFailed
-from tasks.extract.extract import ShardRef, stored_digests
+from tasks.extract.extract import stored_digests
 from tasks.extract.on_ray.cluster import (
     Plan,
     alive_nodes,
@@ -31,6 +31,7 @@ from tasks.extract.on_ray.cluster import (
     probe_nodes,
 )
 from tasks.extract.on_ray.node import EncoderActor, Site
+from tasks.extract.shards import ShardRef
 from tasks.shared_store import SharedStore
 from tasks.store import Store
 
@@ -104,8 +105,8 @@ class Extraction:
 
     def _is_stored(self, shard: ShardRef) -> bool:
         """Whether the features of a shard whose process is gone were written before."""
-        lacking = set(shard.digests)
-        return stored_digests(shard.modality, shard.fingerprint, self._store, lacking) == lacking
+        wanted = set(shard.read_digests(self._store).to_pylist())
+        return stored_digests(shard.modality, shard.fingerprint, self._store, wanted) == wanted
 
     def begin(self) -> Self:
         """`run` goes on in a thread; `wait` tells what became of each shard."""

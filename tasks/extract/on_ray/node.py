@@ -19,7 +19,8 @@ from data_contracts.refs import Frozen, Modality, Sha256
 from tasks.config import RunConfig
 from tasks.devices import use_cores
 from tasks.errors import EnvironmentFailed, UsageError
-from tasks.extract.extract import Inputs, ShardRef, extract_shard, features_fingerprint, read_inputs, write_features
+from tasks.extract.extract import Inputs, extract_shard, features_fingerprint, read_inputs, write_features
+from tasks.extract.shards import ShardRef
 from tasks.shared_store import SharedStore, open_store, share
 from tasks.store import Store
 

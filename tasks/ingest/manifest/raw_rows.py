@@ -73,11 +73,23 @@ class RawRows:
 
 def _slices(rows: Iterable[list[RawRow]], schema: pa.Schema) -> Iterator[pa.Table]:
     """Tables of SLICE_ROWS rows each, but for the last."""
-    waiting = schema.empty_table()
+    waiting: list[RawRow] = []
     for some in rows:
-        waiting = pa.concat_tables([waiting, pa.Table.from_pylist(some, schema=schema)])
-        while waiting.num_rows >= SLICE_ROWS:
-            yield waiting.slice(0, SLICE_ROWS)
-            waiting = waiting.slice(SLICE_ROWS)
-    if waiting.num_rows:
-        yield waiting
+        waiting += some
+        while len(waiting) >= SLICE_ROWS:
+            yield _table(waiting[:SLICE_ROWS], schema)
+            waiting = waiting[SLICE_ROWS:]
+    if waiting:
+        yield _table(waiting, schema)
+
+
+def _table(rows: list[RawRow], schema: pa.Schema) -> pa.Table:
+    """The rows by column; those that no row has a cell of cost nothing, and are most of them."""
+    named = set().union(*rows)
+    columns = [
+        pa.array([row.get(field.name) for row in rows], field.type)
+        if field.name in named
+        else pa.nulls(len(rows), field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)

@@ -23,7 +23,7 @@ from data_contracts.modalities import modality_of
 from data_contracts.refs import InputName, Modality
 from tasks.config_sections import MediaConfig
 from tasks.ingest.near_duplicates.signature_store import keep_signatures, read_signatures
-from tasks.ingest.sample_rows import Columns, Rows, codes_of, contents_of
+from tasks.ingest.sample_rows import Columns, Rows, codes_of, contents_of, number_rows
 from tasks.ingest.splits import largest_kept
 from tasks.isolation.own_process import run_apart
 from tasks.media.media_store import MediaReader, media_fingerprint
@@ -49,19 +49,19 @@ def find_near_duplicates(
         return [None] * len(rows)
     places = rows.places
     contents = contents_of(columns, places, modalities)
-    labels = _groups(*(codes_of(columns.array(name), places) for name in ("label", "targets")))
+    labels = number_rows(*(codes_of(columns.array(name), places) for name in ("label", "targets")))
     labels[codes_of(columns.array("label"), places) < 0] = -1
     encoded = {name: rows.array(f"{name}_digest").dictionary_encode() for name in recognised}
     media_of = {name: np.asarray(array.indices.cast(pa.int64()).fill_null(-1)) for name, array in encoded.items()}
     measures = [(name, spec_of(name).near_duplicates()) for name in recognised]
-    alike = _groups(*(codes >= 0 for codes in media_of.values()))
+    alike = number_rows(*(codes >= 0 for codes in media_of.values()))
     alike[np.all([codes < 0 for codes in media_of.values()], axis=0)] = -1
     for name, _ in sorted(measures, key=lambda pair: 0.0 if pair[1] is None else pair[1].cost_ms):
         left = _has_counterpart(alike, contents) & (media_of[name] >= 0)
         compared, of_media = np.unique(media_of[name][left]), _only(labels, media_of[name])
         standing = find_representatives(encoded[name].dictionary, modality_of(name), media, store, compared, of_media)
         repeated = np.append(standing, -1)[media_of[name]]
-        alike = np.where(alike < 0, -1, _groups(alike, repeated))
+        alike = np.where(alike < 0, -1, number_rows(alike, repeated))
     near = _has_counterpart(alike, contents)
     ids = list(map(str, rows.take(np.flatnonzero(near)).cells("id")))
     numbers: dict[int, int] = {}
@@ -70,15 +70,10 @@ def find_near_duplicates(
     return [numbers[group] if found else None for group, found in zip(alike.tolist(), near.tolist(), strict=True)]
 
 
-def _groups(*columns: NDArray[np.generic]) -> Numbers:
-    """(N,) a number for each row, equal where all columns (N,) are."""
-    stacked = np.stack([column.astype(np.int64) for column in columns], axis=1)
-    return np.unique(stacked, axis=0, return_inverse=True)[1].reshape(-1)
-
-
 def _has_counterpart(alike: Numbers, contents: Numbers) -> NDArray[np.bool_]:
     """(N,) whether a row of other content is in the same group; group -1 is none."""
-    different = np.unique(np.stack([alike, contents], axis=1), axis=0)[:, 0]
+    different = np.unique((alike + 1) << 32 | contents + 1) >> 32
+    different -= 1
     counts = np.bincount(different[different >= 0], minlength=alike.max(initial=-1) + 2)
     return (alike >= 0) & (counts[alike] > 1)
 

@@ -19,10 +19,13 @@ from tasks.fingerprint import code_fingerprint
 from tasks.media.media_store import MediaReader, media_fingerprint, media_index
 from tasks.media.near_duplicates.signatures import Signatures
 from tasks.modalities import NearDuplicates
+from tasks.part_index import DigestPlaces
 from tasks.store import Store, digest_json
 
 Array = np.ndarray[Any, Any]
 _PART_ROWS = 4096
+_READ_AT_ONCE = 256
+"""Media that are signed together, where that is quicker."""
 _SIGNED_AT_ONCE = 1 << 17
 """Media whose digests are looked up together, as Python's strings."""
 
@@ -39,18 +42,17 @@ class _Known:
     """Signatures by position among the requested digests: matrices, as a million Python objects would take a gigabyte."""
 
     def __init__(self, digests: pa.Array) -> None:
-        self._digests = digests
+        self._digests = DigestPlaces(digests)
         self._compared = np.zeros(len(digests), bool)
         self._signatures: Signatures | None = None
 
     def add(self, table: pa.Table) -> None:
         """Takes those of a table with fingerprints_schema that are requested."""
-        places = pc.index_in(table["digest"], value_set=self._digests)
-        table = table.append_column("place", places)
-        table = table.filter(pc.and_(pc.is_valid(places), pc.is_valid(table["form"])))
-        if not table.num_rows:
+        places = self._digests.find(table["digest"])
+        kept = np.flatnonzero((places >= 0) & np.asarray(pc.is_valid(table["form"]).combine_chunks()))
+        if not len(kept):
             return
-        at = table["place"].to_numpy()
+        at, table = places[kept], table.take(pa.array(kept))
         rows = [np.frombuffer(b"".join(table[name].to_pylist()), np.uint8) for name in ("code", "form")]
         if self._signatures is None:
             widths = [len(row) // len(at) for row in rows]
@@ -109,15 +111,15 @@ def _unsigned(
     digests: pa.Array, modality: Modality, measure: NearDuplicates, place: str, fingerprint: str, store: Store
 ) -> Array:
     """Positions of the media that are compared and have no signature yet, in the order in which they lie in the store."""
-    known = np.zeros(len(digests), bool)
+    known, wanted_places = np.zeros(len(digests), bool), DigestPlaces(digests)
     for part in store.parts(place):
-        found = pc.index_in(read_table(store.path(part), ["digest"])["digest"], value_set=digests)
-        known[found.drop_null().to_numpy()] = True
+        found = wanted_places.find(read_table(store.path(part), ["digest"])["digest"])
+        known[found[found >= 0]] = True
     index = media_index(store, modality, fingerprint, ("digest", "shape"))
     missing = [np.empty(0, np.int64)]
     for start in range(0, len(index), _SIGNED_AT_ONCE):  # whole, its columns would be copied twice
         part = index.slice(start, _SIGNED_AT_ONCE)
-        places = pc.index_in(part["digest"], value_set=digests).fill_null(-1).to_numpy()
+        places = wanted_places.find(part["digest"])
         wanted = np.flatnonzero(places >= 0)  # the store may hold other media, of other forms
         wanted = wanted[~known[places[wanted]]]
         shapes = part["shape"].take(pa.array(wanted)).to_pylist()
@@ -129,9 +131,15 @@ def _unsigned(
 
 
 def _sign(reader: MediaReader, digests: list[str], measure: NearDuplicates) -> Iterator[_Signed]:
-    for digest, medium in reader.read(digests):
-        found = measure.sign(medium, reader.rate_hz)
-        yield {"digest": digest, "code": found.code if found else None, "form": found.form if found else None}
+    media = reader.read(digests)
+    while some := list(itertools.islice(media, _READ_AT_ONCE if measure.sign_many else 1)):
+        signed = (
+            measure.sign_many([medium for _, medium in some])
+            if measure.sign_many
+            else [measure.sign(medium, reader.rate_hz) for _, medium in some]
+        )
+        for (digest, _), found in zip(some, signed, strict=True):
+            yield {"digest": digest, "code": found.code if found else None, "form": found.form if found else None}
 
 
 def _keep(rows: list[_Signed], place: str, store: Store) -> None:

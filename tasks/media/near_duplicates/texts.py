@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import re
 import zlib
-from functools import cache
+from collections.abc import Sequence
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -26,55 +27,83 @@ Array = np.ndarray[Any, Any]
 TEXT_CHARS = 32
 _SHINGLE, _HASHES, _BAND = 5, 128, 4
 _OVERLAP = 0.85
-_FEW_GRAMS = 256
-"""Up to here all hash functions at once fit the cache, and calls of numpy are what takes time."""
+_CHARS_AT_ONCE = 1 << 15
+"""Of texts that are signed together: their grams stay in the cache while one hash function after another goes through them."""
 _FEWEST_WORDS, _MOST_WORDS = 8, 32
 """One word of more is so little of the 5-grams that those find it."""
 _OTHERS = 3
 """That the two of a pair agree with in all words but one, each other included: a text may have two edited copies."""
+_WORDS = re.compile(r"\w+")
 _DIGIT, _WORD = 1, 2
 """Bits of a word's hash: it has a digit; there is a word."""
 
 
 @cache
 def _factors() -> tuple[Array, Array]:
-    """(128, 1) odd multipliers and (128, 1) offsets of the hash functions."""
-    draw = np.random.default_rng(20).integers(0, 2**63, (2, _HASHES, 1), dtype=np.uint64)
+    """(128,) odd multipliers and (128,) offsets of the hash functions."""
+    draw = np.random.default_rng(20).integers(0, 2**63, (2, _HASHES), dtype=np.uint64)
     return draw[0] | np.uint64(1), draw[1]
 
 
 def sign_text(text: str) -> Signature | None:
     """Case and white space do not count; None under 32 characters. uint16 (128,) and uint32 (32,), 384 bytes."""
-    plain = " ".join(text.casefold().split())
-    letters = np.frombuffer(plain.encode("utf-32-le"), "<u4").astype(np.uint64)
-    if len(letters) < TEXT_CHARS:
-        return None
+    return sign_texts([text])[0]
+
+
+def sign_texts(texts: Sequence[str]) -> list[Signature | None]:
+    """As sign_text of each: many at once, as a call of numpy costs more than the few grams of a sentence."""
+    plain = [" ".join(text.casefold().split()) for text in texts]
+    found: list[Signature | None] = []
+    start = chars = 0
+    for end, text in enumerate(plain, start=1):
+        chars += len(text)
+        if chars >= _CHARS_AT_ONCE or end == len(plain):
+            found += _sign(plain[start:end])
+            start, chars = end, 0
+    return found
+
+
+def _sign(plain: Sequence[str]) -> list[Signature | None]:
+    long = [text for text in plain if len(text) >= TEXT_CHARS]
+    if not long:
+        return [None] * len(plain)
+    lowest, words = iter(_lowest(long)), map(_hash_words, long)
+    return [
+        Signature(b"", next(lowest).tobytes() + next(words).tobytes()) if len(text) >= TEXT_CHARS else None
+        for text in plain
+    ]
+
+
+def _lowest(texts: Sequence[str]) -> Array:
+    """uint16 (N, 128): of the smallest of multiply x gram + add (mod 2^64) in a text, bits 32 to 47, per hash function."""
+    letters = np.frombuffer("".join(texts).encode("utf-32-le"), "<u4").astype(np.uint64)
     grams = np.zeros(len(letters) - _SHINGLE + 1, np.uint64)
     for place in range(_SHINGLE):
         grams = grams * np.uint64(0x9E3779B97F4A7C15) + letters[place : len(grams) + place]
     grams ^= grams >> np.uint64(29)
-    multiply, add = _factors()
-    at_once = _HASHES if len(grams) <= _FEW_GRAMS else 16
-    starts = range(0, _HASHES, at_once)
-    lowest = np.concatenate([_lowest(grams, multiply[n : n + at_once], add[n : n + at_once]) for n in starts])
-    return Signature(b"", lowest.astype("<u2").tobytes() + _hash_words(plain).tobytes())
-
-
-def _lowest(grams: Array, multiply: Array, add: Array) -> Array:
-    """Of the smallest of multiply x gram + add (mod 2^64), bits 32 to 47, per hash function."""
-    lowest: Array = (grams[None, :] * multiply + add).min(axis=1) >> np.uint64(32) & np.uint64(0xFFFF)
-    return lowest
+    sizes = np.array([len(text) - _SHINGLE + 1 for text in texts])
+    over_ends = np.repeat(np.arange(len(texts)) * (_SHINGLE - 1), sizes)
+    grams, starts = grams[np.arange(len(over_ends)) + over_ends], np.cumsum(sizes) - sizes
+    hashed, lowest = np.empty_like(grams), np.empty((_HASHES, len(texts)), np.uint64)
+    for least, multiply, add in zip(lowest, *_factors(), strict=True):
+        np.multiply(grams, multiply, out=hashed)
+        np.add(hashed, add, out=hashed)
+        np.minimum.reduceat(hashed, starts, out=least)
+    return (lowest.T >> np.uint64(32) & np.uint64(0xFFFF)).astype("<u2")
 
 
 def _hash_words(plain: str) -> Array:
     """uint32 (32,): of every word, without punctuation, and 0 after the last; all 0 for too few or too many."""
-    words = re.findall(r"\w+", plain)
+    words = _WORDS.findall(plain)
     hashes = np.zeros(_MOST_WORDS, "<u4")
     if _FEWEST_WORDS <= len(words) <= _MOST_WORDS:
-        hashes[: len(words)] = [
-            zlib.crc32(word.encode()) & ~3 | _WORD | (_DIGIT if any(map(str.isdigit, word)) else 0) for word in words
-        ]
+        hashes[: len(words)] = list(map(_hash_word, words))
     return hashes
+
+
+@lru_cache(1 << 16)
+def _hash_word(word: str) -> int:
+    return zlib.crc32(word.encode()) & ~3 | _WORD | (_DIGIT if any(map(str.isdigit, word)) else 0)
 
 
 def match_texts(signatures: Signatures) -> Pairs:

@@ -26,10 +26,11 @@ from tasks.extract.extract import (
     sample_digests,
     stored_digests,
 )
+from tasks.extract.shards import SHARD_VALUES, cut_evenly
 from tasks.ingest.ingest import ingest
 from tasks.ingest.manifest.scan import scan
 from tasks.media.media_store import MediaReader, media_index
-from tasks.store import Store
+from tasks.store import Store, digest_json
 
 MakeData = Callable[..., Path]
 
@@ -98,13 +99,51 @@ def test_shards_are_bounded_cover_each_medium_once_and_follow_the_store(make_dat
     shards = plan_shards(clean, config, store)
     assert 20 <= len(shards) <= 32
     for modality in clean.modalities:
-        planned = [digest for shard in shards if shard.modality == modality for digest in shard.digests]
+        planned = [
+            digest for shard in shards if shard.modality == modality for digest in shard.read_digests(store).to_pylist()
+        ]
         samples = pq.read_table(store.path(clean.uri) / "samples.parquet")[modality].to_pylist()
         assert len(planned) == len(set(planned))
         assert set(planned) == set(samples)
         (part,) = MediaReader(store, modality, clean.media[modality])._parts
         assert planned == pq.read_table(store.path(part))["digest"].to_pylist()
     assert plan_shards(clean, config, store) == shards
+
+
+def test_a_shard_names_its_media_by_a_list_in_the_store(make_data: MakeData, config: RunConfig, store: Store) -> None:
+    clean = _clean(make_data(40), config, store)
+    shard = plan_shards(clean, config, store)[0]
+    digests = shard.read_digests(store).to_pylist()
+    assert shard.rows == len(digests) == 40
+    assert shard.key == digest_json([shard.fingerprint, digests])
+    assert not any(digest in shard.model_dump_json() for digest in digests)
+    path = store.path(shard.digests)
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    with pytest.raises(EnvironmentFailed, match=r"list of media .* damaged; run again"):
+        shard.read_digests(store)
+    path.unlink()
+    with pytest.raises(EnvironmentFailed, match=r"list of media .* gone; run again"):
+        shard.read_digests(store)
+    assert plan_shards(clean, config, store)[0].read_digests(store).to_pylist() == digests
+
+
+def test_shards_grow_with_the_square_root_of_the_media() -> None:
+    counts = {}
+    for media in (1_000, 20_000, 60_000, 1_000_000, 4_000_000, 100_000_000):
+        shards = cut_evenly({"text": np.ones(media, np.int8)}, 512)["text"]
+        counts[media] = len(shards)
+        assert [first for first, _ in shards] == [0, *(last for _, last in shards[:-1])]
+        assert shards[-1][1] == media
+    assert counts == {1_000: 2, 20_000: 31, 60_000: 31, 1_000_000: 125, 4_000_000: 250, 100_000_000: 1250}
+
+
+def test_shards_of_large_media_are_bounded_in_values() -> None:
+    large = SHARD_VALUES // 3
+    values = np.array([large] * 7 + [2 * SHARD_VALUES] + [1] * 5)
+    assert cut_evenly({"video": values, "text": np.empty(0, np.int64)}, 100) == {
+        "video": [(0, 3), (3, 6), (6, 7), (7, 8), (8, 13)],
+        "text": [],
+    }
 
 
 def test_a_damaged_part_is_set_aside_and_computed_again(make_data: MakeData, config: RunConfig, store: Store) -> None:

@@ -28,7 +28,7 @@ from tasks.media.near_duplicates.candidates import join_pairs, match_groups_agai
 from tasks.media.near_duplicates.clips import match_clips, sign_clip
 from tasks.media.near_duplicates.signatures import Signatures, match_images, sign_image, stack
 from tasks.media.near_duplicates.sounds import match_sounds, sign_sound
-from tasks.media.near_duplicates.texts import match_all_but_one_word, match_texts, sign_text
+from tasks.media.near_duplicates.texts import match_all_but_one_word, match_texts, sign_text, sign_texts
 from tasks.media.video import decode_video
 from tasks.store import Store
 from tests.support.data import write_manifest
@@ -134,6 +134,24 @@ def test_texts_that_differ_by_little_match() -> None:
     texts = [STORY, STORY.upper().replace(" ", "  "), STORY.replace("warm", "hot"), STORY[: len(STORY) // 2], other]
     assert matched([sign_text(text) for text in texts], match_texts) == {(0, 1), (0, 2), (1, 2)}
     assert sign_text("words of 7") is None
+
+
+def test_texts_signed_together_have_the_signatures_that_each_has_alone() -> None:
+    texts = [
+        STORY,
+        "short",
+        NOTE,
+        "",
+        f"{STORY} 7 {NOTE}" * 300,
+        "\u00c4rger \u00fcber 2 gro\u00dfe Pakete, die nie ankamen",
+        NOTE.upper(),
+    ]
+    together = sign_texts(texts)
+    assert together == [sign_text(text) for text in texts]
+    assert [found is None for found in together] == [False, True, False, True, False, False, False]
+    assert together[2] == together[6]
+    forms = b"".join(found.form for found in together if found)
+    assert hashlib.sha256(forms).hexdigest()[:16] == "017e0fd367d2215c"  # as each was computed by itself before
 
 
 NOTE = "please send the blue parcel back to the old shop near our station today"

@@ -44,7 +44,7 @@ def test_a_column_of_clips_becomes_features(tmp_path: Path, make_clip: MakeClip,
     assert all(row["video"] and row["audio"] is None for row in done.samples.values())
     config = load_config({}, [])
     shards = plan_shards(done.clean, config, store)
-    assert [len(shard.digests) for shard in shards] == [3]
+    assert [shard.rows for shard in shards] == [3]
     for shard in shards:
         extract_shard(shard, store)
     features = collect_features(done.clean, config, store, shards)

@@ -105,6 +105,21 @@ def test_many_bad_files_among_many_workers_and_batches() -> None:
     }
 
 
+def test_contents_of_cells_are_answered_in_few_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers: list[int] = []
+    receive = process.Process.receive
+
+    def count(self: process.Process, timeout_s: float) -> object:
+        found = receive(self, timeout_s)
+        answers.append(len(found[0].get("outcomes", [])))
+        return found
+
+    monkeypatch.setattr(process.Process, "receive", count)
+    done = _decode([f"good {n}" for n in range(pool.TOGETHER + 3)])
+    assert {outcome.data for outcome in done.values()} == {text.encode() for text in done}
+    assert answers == [0, pool.TOGETHER, 3]  # the first: it is ready
+
+
 def test_a_worker_cannot_write_a_file(tmp_path: Path) -> None:
     done = _decode([f"write {tmp_path / 'loot'}", "good"])
     assert done[f"write {tmp_path / 'loot'}"].header["reason"] == "no-write"
@@ -135,7 +150,8 @@ def test_a_slow_consumer_is_not_the_files_fault() -> None:
     assert all("reason" not in outcome.header for outcome in [first, *outcomes])
 
 
-def test_an_interruption_ends_the_workers_at_once() -> None:
+def test_an_interruption_ends_the_workers_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "_TOGETHER_S", 0.2)
     jobs = map(_job, ["good 1", *[f"hang {n}" for n in range(40)]])
     outcomes = decode_all(jobs, LIMITS | {"timeout_s": 1e6}, 2, COMMAND)
     assert next(outcomes).data == b"good 1"
@@ -148,21 +164,21 @@ def test_closing_early_with_a_full_queue_ends_the_workers_and_reads_no_further()
     taken: list[Job] = []
 
     def jobs() -> Iterator[Job]:
-        for number in range(2000):
+        for number in range(20_000):
             taken.append(_job(f"good {number}"))
             yield taken[-1]
 
     before = _children()
     outcomes = decode_all(jobs(), LIMITS, 2, COMMAND)
     first = next(outcomes)
-    assert first.data in (b"good 0", f"good {pool.BATCH}".encode())  # of the two workers' first batches
+    assert first.data in (b"good 0", f"good {pool.TOGETHER}".encode())  # of the two workers' first batches
     wait_until(
-        lambda: len(taken) > 12 * pool.BATCH, "the answers' queue of 8 batches is full, and that of jobs behind it"
+        lambda: len(taken) > 6 * pool.TOGETHER, "some answers are kept, and the queue of jobs is filled behind them"
     )
     assert _children() > before
     outcomes.close()
     assert _children() <= before
-    assert len(taken) < 2000
+    assert len(taken) < 20_000
     assert next(outcomes, None) is None
 
 
