@@ -64,9 +64,9 @@ def test_features_are_the_files_of_one_process(
     make_data: MakeData, squeezenet: Path, store: Store, driver: str, tmp_path: Path
 ) -> None:
     clean, config = _prepared(make_data, squeezenet, store, driver)
+    shards = plan_shards(clean, config, store)
     shutil.copytree(store.root, tmp_path / "local")
     local = Store(tmp_path / "local")
-    shards = plan_shards(clean, config, store)
     for shard in shards:
         extract_shard(shard, local)
     lines: list[str] = []
@@ -102,9 +102,9 @@ def test_a_killed_process_loses_and_doubles_nothing(
     make_data: MakeData, squeezenet: Path, store: Store, driver: str, tmp_path: Path, cluster: Cluster
 ) -> None:
     clean, config = _prepared(make_data, squeezenet, store, driver, "extract.shard_rows=4", rows=24)
+    shards = plan_shards(clean, config, store)
     shutil.copytree(store.root, tmp_path / "local")
     local = Store(tmp_path / "local")
-    shards = plan_shards(clean, config, store)
     for shard in shards:
         extract_shard(shard, local)
     with Extraction(shards, config, store) as extraction:
