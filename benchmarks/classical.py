@@ -1,13 +1,14 @@
 """Small data: the `tiny` encoders against classical features, what `auto` makes of the two, and the logistic regression that
 every report shows.
 
-    python -m benchmarks.classical [--rows 500 1200] [--seeds 3] [--only image audio text image+audio] [--encoders tiny classical auto]
-                                   [--pictures cifar10_12k/manifest.csv] [--set KEY=VALUE] [--store DIR]
+    python -m benchmarks.classical [--rows 500 1200] [--seeds 3] [--only image audio text image+audio]
+                                   [--encoders tiny classical auto] [--pictures cifar10_12k/manifest.csv]
+                                   [--set KEY=VALUE] [--store DIR]
 
 Pictures of cifar10_12k, sounds of avdigits (test speakers unseen in training), captions of which half name the class
-(benchmarks/captions.py), and pictures of avdigits with their sounds, each subset drawn by data.max_rows. Test rows choose nothing. CPU seconds are of extraction and
-training; those of `auto` are the sum of both encoders' where the same call, or an earlier one on the same store, has trained
-them, and measured where it is the only one (--encoders auto).
+(benchmarks/captions.py), and pictures of avdigits with their sounds, each subset drawn by data.max_rows. Test rows choose
+nothing. CPU seconds are of extraction and training; those of `auto` are the sum of all its encoders' where the same call, or an
+earlier one on the same store, has trained them, and measured where it is the only one (--encoders auto).
 """
 
 from __future__ import annotations

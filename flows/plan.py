@@ -51,7 +51,9 @@ def plan_rows(request: Request, raw: RawRef) -> list[PlanLine]:
     kinds = open_modalities(request.config)
     if not kinds:
         return plan(request).lines()
-    return plan_of_open(request, raw.modalities, raw.rows, lambda one: _known_choice(one, plan), lambda one: plan(one).lines())
+    return plan_of_open(
+        request, raw.modalities, raw.rows, lambda one: _known_choice(one, plan), lambda one: plan(one).lines()
+    )
 
 
 def _known_choice(request: Request, plan: Callable[[Request], _Plan]) -> EncoderChoice | None:

@@ -18,8 +18,8 @@ from tasks.problems.registry import figure_text, validation_keys
 
 Encoders = Mapping[Modality, str]
 MOST_ROWS = 50_000
-"""Of all splits, up to which `classical` is tried by itself: as vectors in memory they take 0.8 GB of one column of texts, 0.5 GB of
-clips, 0.2 GB of pictures."""
+"""Of all splits, up to which `classical` is tried: its vectors of so many take 0.8 GB of memory for a column of texts, 0.5 for
+clips, 0.2 for pictures."""
 STANDARD_ERRORS = 2.0
 """Of the difference of the losses, paired by row: by more of them must a trained network be better (as a test_time_flip)."""
 
@@ -65,7 +65,10 @@ def why_no_choice(config: RunConfig, inputs: Iterable[InputName], rows: int) -> 
     reasons = (
         (train.regime not in ("auto", "head"), f"train.regime={train.regime} trains encoders"),
         (bool(trained), f"{' and '.join(trained)} would be trained twice"),
-        (train.max_tokens is not None and "text" in kinds, "train.max_tokens needs texts that an encoder is trained on"),
+        (
+            train.max_tokens is not None and "text" in kinds,
+            "train.max_tokens needs texts that an encoder is trained on",
+        ),
         (rows > MOST_ROWS, f"of {rows:,} rows, more than {MOST_ROWS:,}, classical features would fill the memory"),
     )
     why = next((text for is_so, text in reasons if is_so), "")
