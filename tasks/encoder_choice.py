@@ -74,8 +74,8 @@ def why_no_choice(config: RunConfig, inputs: Iterable[InputName], rows: int) -> 
     why = next((text for is_so, text in reasons if is_so), "")
     if not kinds or not why:
         return ""
-    asked = " and ".join(f"encoders.{kind}" for kind in kinds)
-    return f"{asked}: {BUILT_IN[0]}, and {BUILT_IN[1]} is not tried beside it, as {why}"
+    asked = ", ".join(f"encoders.{kind}" for kind in kinds)
+    return f"{asked} = {AUTO}: {BUILT_IN[0]}, without trying {BUILT_IN[1]}, as {why}"
 
 
 def _with_absent(encoders: Encoders, inputs: Iterable[InputName]) -> dict[Modality, str]:
@@ -153,6 +153,8 @@ def _figures(one: ComparedEncoders) -> str:
         f"{name.removeprefix('val_').replace('_', ' ')} {figure_text(value, name.removeprefix('val_'), decimals=4)}"
         for name, value in one.figures.items()
     ]
+    if one.epochs:
+        shown.append(f"{one.seconds:.0f} s")
     if one.difference is not None:
         error = "unknown" if one.standard_error is None else f"{one.standard_error:.4f}"
         shown.append(f"difference {one.difference:+.4f}, standard error {error}")

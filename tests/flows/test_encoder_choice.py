@@ -440,7 +440,7 @@ def test_without_a_choice_the_networks_are_trained_and_the_reason_is_told(folder
     assert summary.encoder_choice is not None
     assert (summary.encoder_choice.encoders, summary.encoder_choice.compared) == ({"text": "tiny"}, ())
     told = summary.encoder_choice.why
-    assert told.startswith("encoders.text: tiny, and classical is not tried beside it, as train.max_tokens")
+    assert told.startswith("encoders.text = auto: tiny, without trying classical, as train.max_tokens")
     assert told in (summary.notes or ())
     (line,) = (line for line in plan_retrain(request_for(folder, "train.max_tokens=4096")) if line["stage"] == "train")
     assert told in line["why"]
