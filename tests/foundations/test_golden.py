@@ -53,6 +53,7 @@ from tests.support.near_copies import clusters_of, write_pairs
 from tests.support.profiles import make_profile
 
 SETTINGS = (
+    *TINY,
     "train.epochs=2", "train.batch_size=16", "train.threads=1", "train.learning_rate=1e-4", "runtime.workers=1",
     "media.timeout_s=600", "data.max_quarantined=0.5",
 )  # fmt: skip
