@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.measure import machine
+from benchmarks.measure import TINY, machine
 from benchmarks.training_run import TrainingRun, train_and_evaluate
 
 VARIANTS: dict[str, tuple[str, ...]] = {
@@ -57,6 +57,7 @@ def main() -> None:
                     "train.threads=1",
                     f"train.epochs={options.epochs}",
                     f"seed={seed}",
+                    *TINY,
                     *options.set,
                     *VARIANTS[name],
                 ]

@@ -19,7 +19,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.measure import machine, program, time_command
+from benchmarks.measure import TINY, machine, program, time_command
 from benchmarks.training_run import train_and_evaluate
 
 SHARE = 0.08
@@ -27,7 +27,7 @@ MIN_PRECISION, MIN_RECALL, MIN_RECOVERED = 0.8, 0.7, 0.8
 """What was asked for."""
 WEIGHTS = Path("../shared/weights/mobilenet_v2-imagenet.safetensors")
 SETTINGS = {
-    "avdigits": ["train.epochs=8"],
+    "avdigits": [*TINY, "train.epochs=8"],
     "cifar10_12k": [f"encoders.image=torchvision:mobilenet_v2@{WEIGHTS.resolve()}", "encoders.image_px=160"],
 }
 

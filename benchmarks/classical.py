@@ -1,13 +1,14 @@
 """Small data: the `tiny` encoders against classical features, what `auto` makes of the two, and the logistic regression that
 every report shows.
 
-    python -m benchmarks.classical [--rows 500 1200] [--seeds 3] [--only image audio text] [--encoders tiny classical auto]
-                                   [--pictures cifar10_12k/manifest.csv] [--set KEY=VALUE] [--store DIR]
+    python -m benchmarks.classical [--rows 500 1200] [--seeds 3] [--only image audio text image+audio]
+                                   [--encoders tiny classical auto] [--pictures cifar10_12k/manifest.csv]
+                                   [--set KEY=VALUE] [--store DIR]
 
-Pictures of cifar10_12k, sounds of avdigits (test speakers unseen in training), and captions of which half name the class
-(benchmarks/captions.py), each subset drawn by data.max_rows. Test rows choose nothing. CPU seconds are of extraction and
-training; those of `auto` are the sum of both encoders' where the same call, or an earlier one on the same store, has trained
-them, and measured where it is the only one (--encoders auto).
+Pictures of cifar10_12k, sounds of avdigits (test speakers unseen in training), captions of which half name the class
+(benchmarks/captions.py), and pictures of avdigits with their sounds, each subset drawn by data.max_rows. Test rows choose
+nothing. CPU seconds are of extraction and training; those of `auto` are the sum of all its encoders' where the same call, or an
+earlier one on the same store, has trained them, and measured where it is the only one (--encoders auto).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from benchmarks.training_run import TrainingRun, train_and_evaluate
 from data_contracts.modalities import ALL_MODALITIES
 
 ENCODERS = ("tiny", "classical", "auto")
+SETS = ("image", "audio", "text", "image+audio")
 
 
 def main() -> None:
@@ -32,7 +34,7 @@ def main() -> None:
     parser.add_argument("--shared", default="../shared/data")
     parser.add_argument("--rows", type=int, nargs="+", default=[500, 1200])
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--only", nargs="+", choices=["image", "audio", "text"], default=["image", "audio", "text"])
+    parser.add_argument("--only", nargs="+", choices=SETS, default=list(SETS[:3]))
     parser.add_argument("--encoders", nargs="+", choices=ENCODERS, default=list(ENCODERS))
     parser.add_argument("--pictures", default="cifar10_12k/manifest.csv", help="below --shared")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of every training")
@@ -47,12 +49,13 @@ def main() -> None:
         for kind in options.only:
             data = find_data(kind, Path(options.shared).resolve(), options.pictures, store)
             name = "captions" if kind == "text" else data.parent.name if data.is_file() else data.name
-            others = [f"encoders.{other}=off" for other in ALL_MODALITIES if other != kind]
+            kinds = kind.split("+")
+            others = [f"encoders.{other}=off" for other in ALL_MODALITIES if other not in kinds]
             common = [*others, f'data.allowed_roots=["{Path(options.shared).resolve()}"]', *options.set]
             for rows in options.rows:
                 for encoder in options.encoders:
                     settings = [*common, "split.near_duplicates=false", f"data.max_rows={rows}"]
-                    settings.append(f"encoders.{kind}={encoder}")
+                    settings += [f"encoders.{one}={encoder}" for one in kinds]
                     runs = [
                         train_and_evaluate(str(data), [*settings, f"seed={seed}"], store)
                         for seed in range(options.seeds)
@@ -62,7 +65,7 @@ def main() -> None:
 
 def find_data(kind: str, shared: Path, pictures: str, store: Path) -> Path:
     """The manifest of a modality."""
-    if kind == "audio":
+    if "audio" in kind:
         return shared / "avdigits/manifest.csv"
     return shared / pictures if kind == "image" else write_manifest(shared / "cifar10_12k", store / "captions.csv")
 

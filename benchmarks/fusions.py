@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.measure import machine
+from benchmarks.measure import TINY, machine
 from benchmarks.training_run import TrainingRun, train_and_evaluate
 
 DATA = Path(__file__).parents[2] / "shared/data/avdigits/manifest.csv"
@@ -56,7 +56,14 @@ def main() -> None:
             for name, change in VARIANTS.items():
                 if name not in chosen:
                     continue
-                settings = ["train.threads=1", f"train.epochs={options.epochs}", f"seed={seed}", *options.set, *change]
+                settings = [
+                    "train.threads=1",
+                    f"train.epochs={options.epochs}",
+                    f"seed={seed}",
+                    *TINY,
+                    *options.set,
+                    *change,
+                ]
                 found.setdefault(name, []).append(train_and_evaluate(options.data, settings, store))
                 print(f"seed {seed}, {name}: {points([found[name][-1]])}", flush=True)
     print(table(found))

@@ -26,7 +26,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from benchmarks.measure import machine
+from benchmarks.measure import TINY, machine
 from benchmarks.training_run import TrainingRun, train_and_evaluate
 
 SIDE = 64  # pixels
@@ -91,7 +91,8 @@ def main() -> None:
             print(f"\n{name}, {rows[name]:,} train rows; {words}\n\n{HEADER}", flush=True)
             for seed in range(options.seeds):
                 for variant, change in variants.items():
-                    settings = ["train.threads=1", "split.near_duplicates=false", f"seed={seed}", *options.set, *change]
+                    asked = [*TINY, *options.set, *change]
+                    settings = ["train.threads=1", "split.near_duplicates=false", f"seed={seed}", *asked]
                     run = train_and_evaluate(str(manifest), settings, place / "store")
                     print(line(variant, seed, run), flush=True)
 

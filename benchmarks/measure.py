@@ -16,6 +16,9 @@ from typing import Any
 
 from flows.machine import describe_machine
 
+TINY = ("encoders.image=tiny", "encoders.text=tiny", "encoders.audio=tiny", "encoders.video=tiny")
+"""Settings of benchmarks that measure something else than the choice of an encoder."""
+
 
 @dataclass(frozen=True)
 class Timing:

@@ -6,8 +6,8 @@
 Pictures are JPEGs of 500 px, made up, ingested once; the weights are random, speed does not depend on them. Each round
 extracts them into two fresh copies of that store, in this process and on Ray, one after the other; the files must be the same.
 Counted of Ray: all from connecting to the end of its processes (each run starts its own), and apart from that the time until
-shards can be handed out. CPU seconds are those of this process and of the node's, raylet and GCS among them. Left out: the
-start of the cluster, and ingest.
+shards can be handed out. CPU seconds are those of this process and of the node's that live at the end, raylet and GCS among
+them. Left out: the start of the cluster, and ingest.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 import torch
@@ -40,6 +41,15 @@ from tasks.ingest.manifest.scan import scan
 from tasks.store import Store
 
 OBJECT_BYTES = 200_000_000
+
+
+class Spent(NamedTuple):
+    """What an extraction took."""
+
+    wall_s: float
+    cpu_s: float
+    begun_s: float
+    """Until shards could be handed out."""
 
 
 @contextmanager
@@ -72,32 +82,36 @@ def ray_node() -> Iterator[tuple[str, psutil.Process]]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def cpu_s(roots: list[psutil.Process]) -> float:
-    """CPU seconds of the processes and of all that descend from them, the ended ones that were waited for included."""
-    total = 0.0
-    for process in [each for root in roots for each in (root, *root.children(recursive=True))]:
+def cpu_s(root: psutil.Process) -> dict[int, float]:
+    """CPU seconds of the process and of each that descends from it, by process id."""
+    found = {}
+    for process in (root, *root.children(recursive=True)):
         with suppress(psutil.NoSuchProcess):
-            total += sum(process.cpu_times()[:2])
-    return total
+            found[process.pid] = sum(process.cpu_times()[:2])
+    return found
 
 
-def extract_locally(shards: list[ShardRef], config: RunConfig, store: Store) -> float:
+def extract_locally(shards: list[ShardRef], config: RunConfig, store: Store, node: psutil.Process) -> Spent:
     """Extracts in this process; nothing goes before."""
+    own, start = time.process_time(), time.perf_counter()
     for shard in shards:
         extract_shard(shard, store)
-    return 0.0
+    return Spent(time.perf_counter() - start, time.process_time() - own, 0.0)
 
 
-def extract_on_ray(shards: list[ShardRef], config: RunConfig, store: Store) -> float:
-    """Extracts on the cluster; seconds until shards could be handed out."""
+def extract_on_ray(shards: list[ShardRef], config: RunConfig, store: Store, node: psutil.Process) -> Spent:
+    """Extracts on the cluster."""
     from tasks.extract.on_ray.engine import Extraction
 
-    start = time.perf_counter()
+    own, before, start = time.process_time(), cpu_s(node), time.perf_counter()
     with Extraction(shards, config, store) as extraction:
         begun = time.perf_counter() - start
         for _ in extraction.run():
             pass
-    return begun
+        there = sum(
+            seconds - before.get(process, 0.0) for process, seconds in cpu_s(node).items()
+        )  # they end with the block
+    return Spent(time.perf_counter() - start, time.process_time() - own + there, begun)
 
 
 def run(rows: int, px: int, network: str, rounds: int) -> None:
@@ -114,32 +128,27 @@ def run(rows: int, px: int, network: str, rounds: int) -> None:
         source.prepare()
         clean = ingest(scan(config, source, write_pictures(folder / "pictures", rows, 500)), config, source)
         shards = plan_shards(clean, config, source)
-        walls: dict[str, list[float]] = {"local": [], "ray": []}
-        cpus: dict[str, list[float]] = {"local": [], "ray": []}
-        begun: list[float] = []
-        engines: dict[str, Callable[[list[ShardRef], RunConfig, Store], float]] = {
-            "local": extract_locally,
-            "ray": extract_on_ray,
-        }
+        spent: dict[str, list[Spent]] = {"local": [], "ray": []}
+        engines = {"local": extract_locally, "ray": extract_on_ray}
         for turn in range(rounds + 1):  # the first is not counted: torch is loaded in it
             names = {}
             for engine, extract in engines.items():
                 store = Store(shutil.copytree(source.root, folder / f"{engine}-{turn}"))
-                before, start = cpu_s([psutil.Process(), node]), time.perf_counter()
-                waited = extract(shards, config, store)
+                found = extract(shards, config, store, node)
                 if turn:
-                    walls[engine].append(time.perf_counter() - start)
-                    cpus[engine].append(cpu_s([psutil.Process(), node]) - before)
-                    begun += [waited] if engine == "ray" else []
+                    spent[engine].append(found)
                 names[engine] = sorted(path.name for path in store.root.glob("features/image/*/*.parquet"))
             if names["local"] != names["ray"]:
                 raise RuntimeError("the engines wrote different features")
-        local, ray = median(walls["local"]), median(walls["ray"])
-        print(f"{machine()}; {network} at {px} px, {rows} pictures in {len(shards)} shards, medians of {rounds} rounds")
-        print(f"local: {local:.1f} s, {rows / local:.1f} pictures/s, {median(cpus['local']):.1f} CPU-s")
-        print(f"ray:   {ray:.1f} s, {rows / ray:.1f} pictures/s, {median(cpus['ray']):.1f} CPU-s")
-        print(f"       of which until shards could be handed out: {median(begun):.1f} s")
-        print(f"ray / local: wall {ray / local:.2f}, CPU {median(cpus['ray']) / median(cpus['local']):.2f}")
+        local, ray = (Spent(*map(median, zip(*spent[engine], strict=True))) for engine in engines)
+        load = f"load {os.getloadavg()[0]:.1f}"
+        print(f"{machine('torch', 'ray')}; {load}; {network} at {px} px, {rows} pictures in {len(shards)} shards")
+        for engine, one in (("local", local), ("ray", ray)):
+            print(f"{engine:5} {one.wall_s:.1f} s, {rows / one.wall_s:.1f} pictures/s, {one.cpu_s:.1f} CPU-s")
+        print(f"of Ray's until shards could be handed out: {ray.begun_s:.1f} s")
+        print(
+            f"ray / local: wall {ray.wall_s / local.wall_s:.2f}, CPU {ray.cpu_s / local.cpu_s:.2f}; medians of {rounds} rounds"
+        )
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.measure import Timing, machine, median, program, time_command
+from benchmarks.measure import TINY, Timing, machine, median, program, time_command
 
 _EMPTY_FLOW = "from prefect import flow\n@flow\ndef nothing(): return None\nnothing()"
 _ENVIRONMENT = {
@@ -47,7 +47,8 @@ def main() -> None:
 
 def _command(options: argparse.Namespace, store: Path, kind: str) -> list[str]:
     command = [program("crossmodal"), "retrain", "--data", options.data, "--store", str(store), "--json"]
-    return [*command, "--set", f"train.epochs={options.epochs}", *(["--plain"] if kind == "plain" else [])]
+    settings = [part for text in (*TINY, f"train.epochs={options.epochs}") for part in ("--set", text)]
+    return [*command, *settings, *(["--plain"] if kind == "plain" else [])]
 
 
 def _compare(title: str, timings: dict[str, list[Timing]]) -> None:

@@ -24,7 +24,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.large_manifests import write_texts
-from benchmarks.measure import machine, program, time_command
+from benchmarks.measure import TINY, machine, program, time_command
 
 TRAIN_ROWS = 2_000
 WORDS = 2, 5
@@ -67,7 +67,7 @@ def train(folder: Path) -> Path:
         "--store",
         str(store),
     ]
-    settings = ["name=texts", "train.epochs=1", "train.threads=1", "gate.rules=[]"]
+    settings = [*TINY, "name=texts", "train.epochs=1", "train.threads=1", "gate.rules=[]"]
     time_command([*command, "--plain", "--json", *(part for text in settings for part in ("--set", text))])
     return store
 

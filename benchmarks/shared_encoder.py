@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.measure import machine
+from benchmarks.measure import TINY, machine
 from benchmarks.training_run import TrainingRun, train_and_evaluate
 
 DATA = Path(__file__).parents[2] / "shared/data/avdigits"
@@ -44,7 +44,8 @@ def main() -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         store, data = Path(options.store) if options.store else folder / "store", Path(options.data).resolve()
-        common = ["train.threads=1", f"train.epochs={options.epochs}", f'data.allowed_roots=["{data}"]', *options.set]
+        common = ["train.threads=1", f"train.epochs={options.epochs}", f'data.allowed_roots=["{data}"]']
+        common += [*TINY, *options.set]
         for pairs in options.pairs:
             manifest = write_pairs(data, folder / f"pairs-{pairs}.csv", pairs)
             for name, change in VARIANTS.items():

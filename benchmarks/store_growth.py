@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.measure import TINY
 from tasks.retention.inventory import DiskUsage
 
 PASSING = ("gate.margin=1", "gate.slice_alpha=0", "gate.min_rows=1", 'gate.rules=[{"metric": "accuracy", "min": 0}]')
@@ -46,7 +47,7 @@ def _group(path: Path) -> str:
 def retrain(store: Path, data: Sequence[str], epochs: int, learning_rate: float) -> str:
     """The verdict of a retrain."""
     command = [sys.executable, "-m", "flows", "retrain", *data, "--plain", "--json", "--store", str(store)]
-    for setting in (f"train.epochs={epochs}", f"train.learning_rate={learning_rate}", *PASSING):
+    for setting in (f"train.epochs={epochs}", f"train.learning_rate={learning_rate}", *TINY, *PASSING):
         command += ["--set", setting]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return str(json.loads(done.stdout.splitlines()[-1])["verdict"])

@@ -16,7 +16,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.measure import Timing, machine, time_command
+from benchmarks.measure import TINY, Timing, machine, time_command
 from data_contracts.run_summary import TuneSummary
 
 WEIGHTS = "../shared/weights/mobilenet_v2-imagenet.safetensors"
@@ -26,7 +26,7 @@ SETS = {
         "encoders.image_px=96",
         "train.epochs=10",
     ),
-    "avdigits": ("data.max_rows=400", "train.epochs=3"),
+    "avdigits": (*TINY, "data.max_rows=400", "train.epochs=3"),
 }
 
 

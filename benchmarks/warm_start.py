@@ -22,7 +22,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from benchmarks.heads import source
-from benchmarks.measure import machine
+from benchmarks.measure import TINY, machine
 from benchmarks.training_run import cpu_s
 from data_contracts.refs import ChampionRef, CheckpointRef
 from data_contracts.training_history import Epoch, TrainingHistory
@@ -155,7 +155,7 @@ def main() -> None:
     )
     found: dict[tuple[float, str], list[Trained]] = {}
     with tempfile.TemporaryDirectory() as name:
-        folder, profile, settings = Path(name), None, ["train.threads=1"]
+        folder, profile, settings = Path(name), None, [*TINY, "train.threads=1"]
         store = Store(folder / "store")
         if options.data == "digits":
             profile, data = "digits", locate_data(resolve_config("digits", None, []), store)

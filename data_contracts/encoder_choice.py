@@ -53,6 +53,8 @@ class EncoderChoice(Frozen):
     encoders: dict[Modality, str]
     """Of every modality that the config leaves open, those that the rows do not have among them."""
     compared: tuple[ComparedEncoders, ...] = ()
-    """(): the rows have none of these modalities."""
+    """(): nothing was chosen: the rows have none of these modalities, or as `why` says."""
+    why: str = ""
+    """Why what is open was not chosen but taken as it is without a choice, a sentence."""
     modality_losses: dict[Modality, dict[str, float]] = Field(default_factory=dict)
     """Of several modalities: encoder to the validation loss of its model with this modality only."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from data_contracts.encoder_choice import ComparedEncoders, EncoderChoice, PairedLosses
+from data_contracts.modalities import modality_of
 from data_contracts.refs import ChampionRef, CheckpointRef, Modality, ValidatedRef
 from data_contracts.run_refs import RunRefs
 from flows.champion import require_unseen_test_rows
@@ -29,6 +30,7 @@ from tasks.encoder_choice import (
     is_better,
     mixed_encoders,
     open_modalities,
+    why_no_choice,
     with_encoders,
 )
 from tasks.errors import DataError
@@ -69,9 +71,8 @@ def train_chosen(
     """
     if not open_modalities(request.config):
         return train_model(champion, valid, request, stages, run_state)
-    tried = encoders_to_try(request.config, valid.clean.modalities)
+    tried = _tried(valid, request, run_state)
     if len(tried) == 1:
-        run_state.encoder_choice = EncoderChoice(encoders=tried[0])
         return train_model(champion, valid, resolved(request, run_state), stages, run_state)
     candidates = _Candidates(champion, valid, request, stages, run_state)
     choice = find_choice(tried, candidates.train, candidates.pair)
@@ -92,10 +93,20 @@ def choose_encoders(valid: ValidatedRef, request: Request, stages: Stages, run_s
     require_trainable(samples, config.split.min_test_per_class, valid.clean.label_targets)
     aside = RunState(before=run_state.before)  # the model, its features and their docs are not the study's
     aside.seconds, aside.clock = run_state.seconds, run_state.clock
-    train_chosen(None, valid, request, stages, aside)
+    if len(_tried(valid, request, aside)) > 1:
+        train_chosen(None, valid, request, stages, aside)
     choice = run_state.encoder_choice = aside.encoder_choice
     assert choice is not None
     return dict(choice.encoders)
+
+
+def _tried(valid: ValidatedRef, request: Request, run_state: RunState) -> list[Encoders]:
+    """The encoders to train with; where they are without a choice, they are noted as the run's."""
+    asked = (request.config, valid.clean.modalities, valid.rows)
+    tried = encoders_to_try(*asked)
+    if len(tried) == 1:
+        run_state.encoder_choice = EncoderChoice(encoders=tried[0], why=why_no_choice(*asked))
+    return tried
 
 
 def train_model(
@@ -208,7 +219,8 @@ class _Candidates:
         aside = RunState(before=self.run_state.before)
         aside.seconds, aside.clock = self.run_state.seconds, self.run_state.clock  # its time is the run's
         named = replace(self.request, config=with_encoders(self.request.config, encoders))
-        run_log.log_tried(encoders)
+        present = set(map(modality_of, self.valid.clean.modalities))
+        run_log.log_tried({kind: name for kind, name in encoders.items() if kind in present})
         features = aside.features = extract_to_train(self.valid, named.config, named.store, self.stages, aside)
         try:
             trained = _fit(self.champion, self.valid, features, named, self.stages, aside, is_candidate=True)

@@ -51,7 +51,9 @@ def plan_rows(request: Request, raw: RawRef) -> list[PlanLine]:
     kinds = open_modalities(request.config)
     if not kinds:
         return plan(request).lines()
-    return plan_of_open(request, raw.modalities, lambda one: _known_choice(one, plan), lambda one: plan(one).lines())
+    return plan_of_open(
+        request, raw.modalities, raw.rows, lambda one: _known_choice(one, plan), lambda one: plan(one).lines()
+    )
 
 
 def _known_choice(request: Request, plan: Callable[[Request], _Plan]) -> EncoderChoice | None:
@@ -73,7 +75,7 @@ def _known_choice(request: Request, plan: Callable[[Request], _Plan]) -> Encoder
         return None if history is None else compare(encoders, checkpoint, history)
 
     return find_choice(
-        encoders_to_try(request.config, valid.clean.modalities),
+        encoders_to_try(request.config, valid.clean.modalities, valid.rows),
         find,
         lambda one, other: stored_losses(checkpoints[str(one)], checkpoints[str(other)], request.store),
     )

@@ -9,27 +9,37 @@ from data_contracts.encoder_choice import EncoderChoice
 from data_contracts.refs import InputName, Modality
 from flows.plan_line import PlanLine
 from flows.request import Request
-from tasks.encoder_choice import compared_kinds, encoders_to_try, name_encoders, open_modalities, with_encoders
+from tasks.encoder_choice import (
+    compared_kinds,
+    encoders_to_try,
+    name_encoders,
+    open_modalities,
+    why_no_choice,
+    with_encoders,
+)
 from tasks.encoder_ids import BUILT_IN
 
 
 def plan_of_open(
     request: Request,
     inputs: Sequence[InputName],
+    rows: int,
     known: Callable[[Request], EncoderChoice | None],
     lines: Callable[[Request], list[PlanLine]],
 ) -> list[PlanLine]:
     """The lines of a plan. `known`: the choice, where all that it rests on is in the store; `lines`: those of a request whose
     encoders are named."""
-    tried = encoders_to_try(request.config, inputs)
-    choice = EncoderChoice(encoders=tried[0]) if len(tried) == 1 else known(request)
+    tried = encoders_to_try(request.config, inputs, rows)
+    if len(tried) == 1:
+        why = why_no_choice(request.config, inputs, rows)
+        choice: EncoderChoice | None = EncoderChoice(encoders=tried[0], why=why)
+    else:
+        choice = known(request)
     if choice is not None:
         told = name_encoders(choice.encoders, compared_kinds(choice))
         found = lines(replace(request, config=with_encoders(request.config, choice.encoders)))
-        return [
-            _and(line, f"the validation rows chose {told}") if told and line["stage"] == "train" else line
-            for line in found
-        ]
+        text = f"the validation rows chose {told}" if told else choice.why
+        return [_and(line, text) if text and line["stage"] == "train" else line for line in found]
     plans = [lines(replace(request, config=with_encoders(request.config, encoders))) for encoders in tried]
     mixes = sum(tried[0][kind] != tried[-1][kind] for kind in open_modalities(request.config)) > 1
     return _merge(plans, open_modalities(request.config), mixes)

@@ -62,7 +62,7 @@ def preflight(request: Request, training: bool = True) -> list[PreflightCheck]:
             _run(f"encoders.{modality}", lambda modality=modality: _encoder(modality, request))  # type: ignore[misc]
             for modality in ALL_MODALITIES
             if (encoder := config.encoders.of(modality)) != "off"
-            and (encoder != "tiny" or config.encoders.layers.of(modality) not in ("last", "auto"))
+            and (encoder not in ("tiny", AUTO) or config.encoders.layers.of(modality) not in ("last", "auto"))
         ]
         checks.append(_run("device", lambda: describe_device(config.train)))
     if config.extract.engine == "ray":

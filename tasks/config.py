@@ -26,7 +26,6 @@ from pydantic import (
     model_validator,
 )
 
-from data_contracts.modalities import ALL_MODALITIES
 from tasks.config_compare import CompareConfig
 from tasks.config_compress import CompressConfig
 from tasks.config_explain import ExplainConfig
@@ -50,7 +49,7 @@ from tasks.config_sections import (
 from tasks.config_training import EncodersConfig, ExtractConfig, FusionConfig, TrainConfig
 from tasks.config_translate import TranslateConfig
 from tasks.config_tune import TuneConfig
-from tasks.encoder_presets import encoder_of_each
+from tasks.encoder_presets import switch_preset
 from tasks.errors import UsageError
 from tasks.gate_rules import MetricName, Rule, is_built_in
 from tasks.problems.registry import PROBLEMS, unknown_name
@@ -281,9 +280,7 @@ def with_settings(config: RunConfig, settings: Mapping[str, bool | int | float |
     texts = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
     values = config.model_dump(mode="json")
     if "encoders.preset" in settings:  # what the former preset filled in is for the new one to fill in
-        filled = dict.fromkeys(ALL_MODALITIES, "tiny") | encoder_of_each(config.encoders.preset)
-        encoders = values["encoders"].items()
-        values["encoders"] = {key: value for key, value in encoders if filled.get(key) != value}
+        values["encoders"] |= switch_preset(values["encoders"], str(settings["encoders.preset"]))
     return load_config(values, texts, "the profile")
 
 

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationInfo, create_model, field_validator, model
 from data_contracts.modalities import ALL_MODALITIES, modality_of
 from data_contracts.refs import InputName, Modality
 from tasks.config_sections import YEAR_S, Section, Share
-from tasks.encoder_ids import FORMS, MOST_LAYERS, Layers, parse_encoder
+from tasks.encoder_ids import DEFAULTS, FORMS, MOST_LAYERS, Layers, parse_encoder
 from tasks.encoder_presets import PRESETS, encoder_of_each
 from tasks.modalities import MODALITIES, Preset
 
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     _OnePerModality = Section
     _LayersPerModality = Section
 else:  # so that a further modality needs no line here
-    _OnePerModality = create_model("_OnePerModality", __base__=Section, **dict.fromkeys(ALL_MODALITIES, (str, "tiny")))
+    _OnePerModality = create_model(
+        "_OnePerModality", __base__=Section, **{name: (str, DEFAULTS[name]) for name in ALL_MODALITIES}
+    )
     _LayersPerModality = create_model(
         "_LayersPerModality",
         __base__=Section,
@@ -55,14 +57,15 @@ class LayersConfig(_LayersPerModality):
 
 class EncodersConfig(_OnePerModality):
     """One encoder id per modality: `tiny`, `classical`, `torchvision:NAME[@WEIGHTS]`, `hf:ID_OR_FOLDER[@REVISION]`, and
-    `timm:NAME` and `st:NAME`, short for models of timm and of sentence-transformers on the hub; `auto` trains with `tiny` and
-    with `classical` and keeps what is better on the validation rows; `off` leaves it out.
+    `timm:NAME` and `st:NAME`, short for models of timm and of sentence-transformers on the hub; `auto`, the default, trains
+    with `tiny` and with `classical` and keeps what is better on the validation rows (table columns: `tiny`); `off` leaves it
+    out.
 
     WEIGHTS is a .safetensors file, the name of torchvision's own weights, or `random` to train from scratch.
     """
 
     preset: Preset = "offline"
-    """The encoders of the modalities that are not named here, by size: offline (tiny), fast, medium or best. They are
+    """The encoders of the modalities that are not named here, by size: offline (auto), fast, medium or best. They are
     fetched by `crossmodal fetch preset:NAME`."""
     shared: tuple[Modality, ...] = ()
     """Modalities of which a manifest has several columns (["image"]): their inputs pass through one and the same encoder,

@@ -13,10 +13,13 @@ from data_contracts.modalities import ALL_MODALITIES, modality_of
 from data_contracts.refs import CheckpointRef, InputName, Modality
 from data_contracts.training_history import TrainingHistory
 from tasks.config import RunConfig
-from tasks.encoder_ids import AUTO, BUILT_IN
+from tasks.encoder_ids import AUTO, BUILT_IN, encoder_reads
 from tasks.problems.registry import figure_text, validation_keys
 
 Encoders = Mapping[Modality, str]
+MOST_ROWS = 50_000
+"""Of all splits, up to which `classical` is tried: its vectors of so many take 0.8 GB of memory for a column of texts, 0.5 for
+clips, 0.2 for pictures."""
 STANDARD_ERRORS = 2.0
 """Of the difference of the losses, paired by row: by more of them must a trained network be better (as a test_time_flip)."""
 
@@ -33,12 +36,46 @@ def with_encoders(config: RunConfig, encoders: Encoders) -> RunConfig:
     )
 
 
-def encoders_to_try(config: RunConfig, inputs: Iterable[InputName]) -> list[dict[Modality, str]]:
-    """One encoder for all modalities that are open, the default first; one choice alone where the rows have none of them."""
+def encoders_to_try(config: RunConfig, inputs: Iterable[InputName], rows: int) -> list[dict[Modality, str]]:
+    """One encoder for all modalities that are open, the networks first; they alone where there is nothing to choose."""
     kinds = open_modalities(config)
-    if not set(kinds) & set(map(modality_of, inputs)):
+    if not _open_inputs(config, inputs) or why_no_choice(config, inputs, rows):
         return [dict.fromkeys(kinds, BUILT_IN[0])]
     return [_with_absent(dict.fromkeys(kinds, encoder), inputs) for encoder in BUILT_IN]
+
+
+def _open_inputs(config: RunConfig, inputs: Iterable[InputName]) -> list[Modality]:
+    present = set(map(modality_of, inputs))
+    return [kind for kind in open_modalities(config) if kind in present]
+
+
+def why_no_choice(config: RunConfig, inputs: Iterable[InputName], rows: int) -> str:
+    """Why the encoders that are open are `tiny` without a choice, a sentence; empty: they are chosen, or the rows have none.
+
+    `classical` features cannot be trained, a second training of another network costs more than a choice is worth, and features
+    of very many rows fill the memory.
+    """
+    kinds, train = _open_inputs(config, inputs), config.train
+    trained = [
+        f"encoders.{kind}={encoder}"
+        for kind in dict.fromkeys(map(modality_of, inputs))
+        if (encoder := config.encoders.of(kind)) not in ("off", AUTO, *BUILT_IN)
+        and encoder_reads(encoder, kind, train.regime) == "inputs"
+    ]
+    reasons = (
+        (train.regime not in ("auto", "head"), f"train.regime={train.regime} trains encoders"),
+        (bool(trained), f"{' and '.join(trained)} would be trained twice"),
+        (
+            train.max_tokens is not None and "text" in kinds,
+            "train.max_tokens needs texts that an encoder is trained on",
+        ),
+        (rows > MOST_ROWS, f"of {rows:,} rows, more than {MOST_ROWS:,}, classical features would fill the memory"),
+    )
+    why = next((text for is_so, text in reasons if is_so), "")
+    if not kinds or not why:
+        return ""
+    asked = ", ".join(f"encoders.{kind}" for kind in kinds)
+    return f"{asked} = {AUTO}: {BUILT_IN[0]}, without trying {BUILT_IN[1]}, as {why}"
 
 
 def _with_absent(encoders: Encoders, inputs: Iterable[InputName]) -> dict[Modality, str]:
@@ -94,9 +131,9 @@ def name_encoders(encoders: Encoders, among: Iterable[Modality]) -> str:
 
 
 def describe_choice(choice: EncoderChoice) -> str:
-    """Which encoders were chosen, with the figures of all, as one line; empty where there was nothing to choose."""
+    """Which encoders were chosen, with the figures of all, or why none was, as one line; empty where the rows have none."""
     if not choice.compared:
-        return ""
+        return choice.why
     kinds = compared_kinds(choice)
     ordered = sorted(choice.compared, key=lambda one: not one.chosen)
     best, *others = (f"{name_encoders(one.encoders, kinds)} {_figures(one)}" for one in ordered)
@@ -116,6 +153,8 @@ def _figures(one: ComparedEncoders) -> str:
         f"{name.removeprefix('val_').replace('_', ' ')} {figure_text(value, name.removeprefix('val_'), decimals=4)}"
         for name, value in one.figures.items()
     ]
+    if one.epochs:
+        shown.append(f"{one.seconds:.0f} s")
     if one.difference is not None:
         error = "unknown" if one.standard_error is None else f"{one.standard_error:.4f}"
         shown.append(f"difference {one.difference:+.4f}, standard error {error}")

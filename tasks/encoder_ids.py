@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -28,6 +30,10 @@ BUILT_IN = ("tiny", "classical")
 """Encoders of ours, which read the same inputs: a network that is trained, and features that are computed."""
 AUTO = "auto"
 """Either of these, as the validation rows say: only a retrain chooses, and all that follows knows the one that it chose."""
+DEFAULTS: Mapping[str, str] = MappingProxyType(
+    {name: BUILT_IN[0] if spec.classical_scaling is None else AUTO for name, spec in MODALITIES.items()}
+)
+"""The encoder of a modality that neither the config nor its preset names."""
 
 FORMS = "an encoder is tiny, classical, auto, off, torchvision:NAME[@WEIGHTS], hf:ID_OR_FOLDER[@REVISION], timm:NAME or st:NAME"
 ORGANIZATIONS = {"timm": "timm", "st": "sentence-transformers"}

@@ -16,6 +16,7 @@ from tasks.config import RunConfig, load_config
 from tasks.store import Store
 from tests.support.data import (
     SMALL,
+    TINY,
     MakeData,
     clip_bytes,
     paint,
@@ -59,7 +60,7 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def config() -> RunConfig:
-    return load_config({}, ["runtime.workers=1", "media.timeout_s=600"])
+    return load_config({}, [*TINY, "runtime.workers=1", "media.timeout_s=600"])
 
 
 @pytest.fixture

@@ -13,8 +13,10 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.chaos.forked import Ended, run
+from benchmarks.measure import TINY
 
 SETTINGS = (
+    *TINY,
     *("name=chaos", "train.epochs=3", "train.batch_size=16", "train.threads=1", "train.learning_rate=0.003"),
     *("runtime.workers=1", "gate.margin=0.2", "extract.shard_rows=32", "split.near_duplicates=false"),
 )

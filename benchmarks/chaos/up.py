@@ -28,6 +28,7 @@ from uuid import UUID
 import httpx
 import psutil
 
+from benchmarks.measure import TINY
 from flows.hosting.processes import working_runs
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ TARGETS = {
 T = TypeVar("T")
 LONG_S = 600.0
 SETTINGS = [
+    *TINY,
     *("train.epochs=4", "train.batch_size=16", "train.threads=1", "train.learning_rate=0.003"),
     *("runtime.workers=1", "gate.margin=0.2"),
 ]

@@ -10,7 +10,8 @@ from data_contracts.encoder_choice import EncoderChoice
 from data_contracts.modalities import modality_of
 from data_contracts.refs import EvalReport, Modality
 from tasks.config import RunConfig
-from tasks.encoder_ids import AUTO
+from tasks.encoder_choice import compared_kinds
+from tasks.encoder_ids import AUTO, BUILT_IN
 from tasks.modalities import MODALITIES, Preset
 from tasks.reporting.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Point, Ticks, nice_ticks, path_of
 from tasks.reporting.formatting import percent, points
@@ -112,14 +113,17 @@ def classical_warnings(report: EvalReport, config: RunConfig, choice: EncoderCho
 
 
 def _what_to_try(kinds: Sequence[Modality], choice: EncoderChoice | None) -> str:
-    tried = choice is not None and all(kind in choice.encoders for kind in kinds)
-    settings = " ".join(f"--set encoders.{kind}={AUTO}" for kind in kinds)
-    other = (
-        "encoders of these features were trained, too, and the validation rows chose tiny"
-        if tried
-        else f"{settings} tries both and keeps what is better on the validation rows"
-    )
+    if choice is not None and set(kinds) <= set(compared_kinds(choice)):
+        other = "encoders of these features were trained, too, and the validation rows chose tiny"
+    elif choice is not None and choice.why:
+        other = f"{_settings(kinds, BUILT_IN[1])} trains on these features"
+    else:
+        other = f"{_settings(kinds, AUTO)} tries both and keeps what is better on the validation rows"
     return f"{other}{_pretrained(kinds)}"
+
+
+def _settings(kinds: Sequence[Modality], encoder: str) -> str:
+    return " ".join(f"--set encoders.{kind}={encoder}" for kind in kinds)
 
 
 def _pretrained(kinds: Sequence[Modality]) -> str:

@@ -32,6 +32,7 @@ from tasks.publish.verify import VerifyRequest, verify
 from tasks.store import Store
 from tasks.train.request import TrainRequest, read_samples
 from tasks.train.train import train_key
+from tests.support.data import TINY
 
 KEYED = (tables, contract, ingest_module, near_module, scan_module, packs_module, extract_module)
 """Where the version stands by name."""
@@ -64,7 +65,7 @@ def _run(data: Path, config: RunConfig, store: Store) -> Written:
 
 @pytest.fixture
 def written(make_data: Callable[..., Path], store: Store) -> Written:
-    config = load_config({}, ["runtime.workers=1", "encoders.audio=off"])
+    config = load_config({}, [*TINY, "runtime.workers=1", "encoders.audio=off"])
     long = "one sentence that is long enough for a fingerprint of its own, number"
     return _run(make_data(12, change=lambda row, n: row | {"text": f"{long} {n}"}), config, store)
 

@@ -30,6 +30,10 @@ PROFILE = """
 name = "loop"
 [data]
 path = "{path}"
+[encoders]
+image = "tiny"
+text = "tiny"
+audio = "tiny"
 [train]
 epochs = 4
 batch_size = 16

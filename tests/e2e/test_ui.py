@@ -20,7 +20,7 @@ from playwright.sync_api import TimeoutError
 from flows.hosting.deployments import BASE, read_deployments
 from tasks.publish.approval import AGAINST, UNTIL_MS
 from tests.support.browser import WAIT_MS, chromium
-from tests.support.data import SMALL, write_learnable
+from tests.support.data import SMALL, TINY, write_learnable
 from tests.support.hostile import CLASSES, write_hostile
 from tests.support.serving import Up, running_up
 from tests.waiting import wait_for, wait_until
@@ -35,6 +35,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     store = tmp_path_factory.mktemp("served")
     (store / "profiles").mkdir()
     settings = dict(text.split("=") for text in SMALL)
+    settings |= {text.partition("=")[0]: '"tiny"' for text in TINY}
     asking = {"gate.approval": '"required"', "gate.margin": "0.2", "encoders.audio": '"off"', "train.epochs": "8"}
     tones, hostile = write_learnable(store.parent / "learnable"), write_hostile(store.parent / "hostile")
     for name, data, more in (("tones", tones, {}), ("hostile", hostile, asking)):

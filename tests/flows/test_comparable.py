@@ -18,6 +18,7 @@ from flows.stages import Stages
 from tasks.config import RunConfig, load_config
 from tasks.errors import DataError, EnvironmentFailed, UsageError
 from tests.support.cards import card_of
+from tests.support.data import TINY
 
 FROZEN = {"text": {"encoder": "hf:/gone/bert", "reads": "embedding", "width": 32, "weights_sha256": "a" * 64}}
 NUMBERS = {"targets": [{"name": "label", "problem": "regression", "labels": []}], "labels": []}
@@ -34,7 +35,7 @@ def reached(*_: Any) -> Any:
 @pytest.fixture
 def attempt(make_data: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., RunState]:
     """attempt(**card) runs up to extraction against a champion with that card; attempt() without one."""
-    overrides = ["runtime.workers=1", "split.min_test_per_class=0", "name=small"]
+    overrides = [*TINY, "runtime.workers=1", "split.min_test_per_class=0", "name=small"]
     config: RunConfig = load_config({}, [*overrides, f"data.path={make_data(60)}"])
     request: Request = make_request(config, str(tmp_path / "store"), None, "run-1")
 

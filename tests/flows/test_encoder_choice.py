@@ -29,7 +29,7 @@ from flows.stages import Stages, train_here
 from flows.translating import translate_manifest
 from flows.tuning import tune_model
 from tasks.config import load_config
-from tasks.encoder_choice import describe_choice
+from tasks.encoder_choice import MOST_ROWS, describe_choice, encoders_to_try, open_modalities, why_no_choice
 from tasks.errors import DataError, EnvironmentFailed, UsageError
 from tasks.store import Store
 from tasks.train.paired_losses import KIND, stored_losses
@@ -221,13 +221,16 @@ def test_a_champion_of_the_other_encoder_breaks_neither_comparison_nor_warm_star
 
 
 def test_a_training_that_fails_leaves_the_choice_to_the_others(folder: Path) -> None:
-    """A frozen encoder's vectors have no length."""
-    summary = execute(request_for(folder, "train.max_tokens=4096"), Stages())
+    def train(request: TrainRequest, store: Store) -> CheckpointRef:
+        """The stage, which fails with classical features."""
+        if request.config.encoders.text == "classical":
+            raise DataError("training: the loss is not finite")
+        return train_here(request, store)
+
+    summary = execute(request_for(folder, "seed=5"), Stages(train=train))
     assert chosen_of(summary).encoders == {"text": "tiny"}
-    assert any(
-        "classical (not trained: train.max_tokens: the text encoder is frozen" in note for note in summary.notes or ()
-    )
-    assert "not trained: train.max_tokens" in (folder / "store/runs/again/report.html").read_text()
+    assert any("classical (not trained: training: the loss is not finite" in note for note in summary.notes or ())
+    assert "not trained: training: the loss" in (folder / "store/runs/again/report.html").read_text()
 
 
 def test_where_all_fail_the_run_does(folder: Path) -> None:
@@ -381,12 +384,112 @@ def test_a_study_of_rows_that_cannot_be_trained_on_says_so(folder: Path, start: 
         start(request_for(folder, "split.min_test_per_class=1000", "encoders.image=tiny", *RETRIEVAL, run="study"))
 
 
-def test_the_preflight_says_what_will_be_tried(folder: Path) -> None:
-    (check,) = (check for check in preflight(request_for(folder)) if check.name == "encoders.text")
-    assert (check.outcome, check.detail) == (
-        "ok",
-        "auto: tiny and classical, without weights; the validation rows choose",
+def test_the_preflight_has_no_line_of_what_needs_no_files(folder: Path) -> None:
+    assert [check.name for check in preflight(request_for(folder)) if check.name.startswith("encoders.")] == []
+    (check,) = (
+        check for check in preflight(request_for(folder, "encoders.layers=[3]")) if check.name == "encoders.text"
     )
+    assert "tiny has no layers" in check.detail
+
+
+def test_by_default_all_that_has_classical_features_is_open_under_every_preset_that_names_nothing() -> None:
+    config = load_config({})
+    assert open_modalities(config) == ("image", "text", "audio", "video")
+    assert config.encoders.tabular == "tiny"
+    assert load_config({}, ["encoders.preset=offline"]).encoders == config.encoders
+    assert open_modalities(load_config({}, ["encoders.preset=fast"])) == ()
+    assert encoders_to_try(config, ("image", "text_2", "tabular"), 500) == [
+        {"image": "tiny", "text": "tiny", "audio": "tiny", "video": "tiny"},
+        {"image": "classical", "text": "classical", "audio": "tiny", "video": "tiny"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "rows", "why"),
+    [
+        (("train.regime=lora",), 500, "train.regime=lora trains encoders"),
+        (("train.max_tokens=512",), 500, "train.max_tokens"),
+        (("encoders.image=torchvision:resnet18@random",), 500, "encoders.image=torchvision:resnet18@random would"),
+        ((), MOST_ROWS + 1, "of 50,001 rows"),
+        ((), MOST_ROWS, ""),
+        (("train.devices=2", "train.continue_from=champion"), 500, ""),
+        (("encoders.image=tiny",), 500, ""),
+        (("encoders.image=torchvision:resnet18",), 500, ""),
+        (("encoders.image=torchvision:resnet18", "train.regime=last-n"), 500, "train.regime=last-n"),
+        (("encoders.text=tiny", "train.max_tokens=512"), 500, ""),
+        (("encoders.video=torchvision:resnet18@random",), 500, ""),
+    ],
+)
+def test_what_cannot_be_trained_or_costs_too_much_is_not_tried_and_said_so(
+    settings: tuple[str, ...], rows: int, why: str
+) -> None:
+    config, inputs = load_config({}, settings), ("image", "text")
+    found, tried = why_no_choice(config, inputs, rows), encoders_to_try(config, inputs, rows)
+    assert why in found
+    assert bool(why) == bool(found)
+    assert len(tried) == (1 if why else 2)
+    assert set(tried[0].values()) == {"tiny"}
+
+
+def test_rows_that_lack_what_is_open_have_nothing_to_explain() -> None:
+    assert why_no_choice(load_config({}, ["train.regime=full"]), ("tabular",), 500) == ""
+
+
+def test_without_a_choice_the_networks_are_trained_and_the_reason_is_told(folder: Path) -> None:
+    summary = execute(request_for(folder, "train.max_tokens=4096", "evaluate.classical_rows=20000"), Stages())
+    assert summary.encoder_choice is not None
+    assert (summary.encoder_choice.encoders, summary.encoder_choice.compared) == ({"text": "tiny"}, ())
+    told = summary.encoder_choice.why
+    assert told.startswith("encoders.text = auto: tiny, without trying classical, as train.max_tokens")
+    assert told in (summary.notes or ())
+    (line,) = (line for line in plan_retrain(request_for(folder, "train.max_tokens=4096")) if line["stage"] == "train")
+    assert told in line["why"]
+    before = checkpoints(folder)
+    tune = ("tune.trials=1", "train.epochs=1", "seed=9", "train.max_tokens=4096")
+    study = tune_model(request_for(folder, *tune, run="study"), stages=Stages())
+    assert told in (study.notes or ())
+    assert len(checkpoints(folder) - before) <= 2, "those of the study's own trials"
+
+
+def test_the_default_finds_what_a_run_that_named_tiny_has_trained(folder: Path) -> None:
+    before = checkpoints(folder)
+    named = execute(request_for(folder, "encoders.text=tiny", "seed=6", "name=older", run="named"), Stages())
+    assert named.verdict == "promote"
+    (trained,) = checkpoints(folder) - before
+    unnamed = [text for text in SETTINGS if not text.startswith("encoders.text")]
+    data = f"data.path={folder / 'data/manifest.csv'}"
+    config = load_config({}, [*unnamed, data, "seed=6", "name=older"])
+    assert config.encoders.text == "auto"
+    found = execute(make_request(config, str(folder / "store"), None, "unnamed"), Stages())
+    assert found.encoder_choice is not None
+    tiny, classical = found.encoder_choice.compared
+    assert tiny.uri == f"checkpoints/{trained}"
+    assert checkpoints(folder) - before == {trained, classical.uri.rpartition("/")[2]}
+    assert found.verdict == "unchanged" if tiny.chosen else found.verdict != "unchanged"
+
+
+@pytest.mark.slow
+def test_who_types_nothing_gets_what_the_validation_rows_chose(tmp_path: Path) -> None:
+    """Through the command line: pictures of another brightness, sounds of another pitch, sentences of other words."""
+    data = write_learnable(tmp_path / "data", rows=60)
+    place = ["--data", str(data), "--store", str(tmp_path / "store"), "--plain"]
+
+    def run(*more: str) -> subprocess.CompletedProcess[str]:
+        """As its user would."""
+        done = subprocess.run([CROSSMODAL, "retrain", *place, *more], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done
+
+    first = run()
+    (told,) = (line for line in first.stdout.splitlines() if "the validation rows chose" in line)
+    assert "encoders.image, encoders.text, encoders.audio = auto" in told
+    summary = RunSummary.model_validate_json(run("--json").stdout.splitlines()[-1])
+    chosen = chosen_of(summary).encoders
+    assert summary.verdict == "unchanged"
+    refs = run_refs(Store(tmp_path / "store", "look"), str(summary.run))
+    assert {name: ref.encoder for name, ref in refs.features.items()} == {
+        name: encoder for name, encoder in chosen.items() if name != "video"
+    }
 
 
 def test_a_modality_without_classical_features_has_nothing_to_choose() -> None:

@@ -21,7 +21,7 @@ from tasks.media.media_store import media_fingerprint, media_index
 from tasks.store import Store
 from tasks.train.request import TrainRequest
 from tasks.train.train import train, train_key
-from tests.support.data import SMALL, write_manifest, write_picture
+from tests.support.data import SMALL, TINY, write_manifest, write_picture
 from tests.support.markdown import tables_of, text_of
 from tests.support.pretrained import write_bert
 
@@ -80,7 +80,7 @@ def count_media(store: Store, config: RunConfig) -> dict[str, int]:
 def up_to_features(world: World, store_root: Path) -> Data:
     manifest = write_manifest(world.folder / "manifest.csv", world.rows)
     settings = {"name": "delta", "data.path": str(manifest), **world.settings}
-    config = load_config({}, [f"{name}={value}" for name, value in settings.items()])
+    config = load_config({}, [*TINY, *(f"{name}={value}" for name, value in settings.items())])
     request = make_request(config, str(store_root), None, "run")
     before = count_media(request.store, config)
     run_state = RunState()

@@ -29,6 +29,7 @@ from tasks.samples import Samples
 from tasks.store import Store, digest_json
 from tasks.train.request import TrainRequest
 from tasks.train.train import train_key
+from tests.support.data import TINY
 
 CHECKED: Any = {"docs": "docs", "warnings": []}
 
@@ -147,7 +148,7 @@ def make_world(make_data: Callable[..., Path], tmp_path: Path, monkeypatch: pyte
                 "split": sides[n // 2 % 5],
             },
         )
-        plain = ["runtime.workers=1", "media.timeout_s=600", "split.min_test_per_class=0", "name=small"]
+        plain = [*TINY, "runtime.workers=1", "media.timeout_s=600", "split.min_test_per_class=0", "name=small"]
         request = make_request(
             load_config({}, [*plain, f"data.path={path}", *overrides]), str(tmp_path / "s"), None, "run-1"
         )

@@ -44,7 +44,8 @@ def chosen_by(*settings: str) -> dict[str, str]:
 
 
 def test_a_preset_fills_in_what_is_not_named() -> None:
-    assert set(chosen_by().values()) == {"tiny"} == set(chosen_by("encoders.preset=offline").values())
+    left_open = {**dict.fromkeys(ALL_MODALITIES, "auto"), "tabular": "tiny"}
+    assert chosen_by() == left_open == chosen_by("encoders.preset=offline")
     found = chosen_by("encoders.preset=fast", "encoders.text=off")
     assert found == {
         "image": "torchvision:mobilenet_v2",
@@ -68,6 +69,13 @@ def test_one_preset_takes_the_place_of_another_and_leaves_what_was_named() -> No
     assert again.encoders.image == "hf:facebook/dinov2-base"
     assert again.encoders.text == "classical"
     assert with_settings(again, {"encoders.preset": "offline"}).encoders.image == "tiny"
+    chosen = load_config({}, ["encoders.image=classical", "encoders.text=off", "encoders.audio=tiny"])
+    switched = with_settings(chosen, {"encoders.preset": "fast"})
+    assert switched.encoders.image == "torchvision:mobilenet_v2"
+    assert (switched.encoders.text, switched.encoders.audio) == ("off", "hf:openai/whisper-tiny")
+    assert with_settings(chosen, {"encoders.preset": "offline"}).encoders == chosen.encoders
+    named = {"encoders.preset": "fast", "encoders.image": "classical"}
+    assert with_settings(chosen, named).encoders.image == "classical"
     assert with_settings(config, {"seed": 3}).encoders == config.encoders
 
 

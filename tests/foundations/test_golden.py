@@ -47,12 +47,13 @@ from tasks.store import Store
 from tasks.train.paired_losses import TrainedModel, pair_losses
 from tasks.translate.outcome import rows_table
 from tasks.translate.tables import make_table, plan_arms
-from tests.support.data import write_learnable
+from tests.support.data import TINY, write_learnable
 from tests.support.golden import assert_figures, golden, is_close
 from tests.support.near_copies import clusters_of, write_pairs
 from tests.support.profiles import make_profile
 
 SETTINGS = (
+    *TINY,
     "train.epochs=2", "train.batch_size=16", "train.threads=1", "train.learning_rate=1e-4", "runtime.workers=1",
     "media.timeout_s=600", "data.max_quarantined=0.5",
 )  # fmt: skip
@@ -144,7 +145,7 @@ def test_from_files_to_a_verdict(
 
 
 def test_near_duplicates(tmp_path: Path, store: Store) -> None:
-    config = load_config({}, ["runtime.workers=1", "media.timeout_s=600"])
+    config = load_config({}, [*TINY, "runtime.workers=1", "media.timeout_s=600"])
     clean = ingest(scan(config, store, write_pairs(tmp_path / "d", 12, lambda row, n: row)), config, store)
     texts = [row for row in _read(store.root, "signatures/text/*/*.parquet") if row["form"]]
     pictures = [row for row in _read(store.root, "signatures/image/*/*.parquet") if row["form"]]
@@ -164,7 +165,7 @@ def test_pretrained(squeezenet: Path, make_data: Callable[..., Path], tmp_path: 
         store.prepare()
         overrides = ("runtime.workers=1", "encoders.text=off", "encoders.audio=off", "encoders.image_px=48")
         settings = [*overrides, f"encoders.image=torchvision:squeezenet1_1@{squeezenet}", f"train.regime={regime}"]
-        config = load_config({}, settings)
+        config = load_config({}, [*TINY, *settings])
         clean = ingest(scan(config, store, make_data(5)), config, store)
         (shard,) = plan_shards(clean, config, store)
         extract_shard(shard, store)

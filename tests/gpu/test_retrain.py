@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support.data import TINY
+
 pytestmark = pytest.mark.gpu
-SETTINGS = ("train.epochs=8", "train.threads=2", "media.timeout_s=600")
+SETTINGS = (*TINY, "train.epochs=8", "train.threads=2", "media.timeout_s=600")
 
 
 def retrain(data: Path, store: Path, *settings: str) -> tuple[float, list[dict[str, Any]], dict[str, Any]]:

@@ -27,6 +27,7 @@ from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.slow
 SETTINGS = (
+    "encoders.image=tiny",
     "train.epochs=6", "train.batch_size=16", "train.learning_rate=0.003", "train.threads=1", "runtime.workers=1",
     "data.max_quarantined=1", "encoders.text=off", "encoders.audio=off",
 )  # fmt: skip

@@ -18,6 +18,7 @@ from flows.hosting.access import basic_header, session_value
 from flows.hosting.prefect_api import PrefectAPI
 from flows.hosting.services import executable
 from tests.support.browser import WAIT_MS, chromium
+from tests.support.data import TINY
 from tests.support.serving import Up, errors_in, running_up
 from tests.support.web import serving
 
@@ -254,6 +255,7 @@ def test_another_terminal_needs_to_type_nothing(up: Up, make_data: Callable[...,
     done = up.call(
         *("crossmodal", "retrain", "--data", str(make_data()), "--store", str(up.store), "--json"),
         *("--set", "train.epochs=1", "--set", "name=terminal"),
+        *(part for text in TINY for part in ("--set", text)),
     )
     assert done.returncode == 0, done.stderr
     assert len(up.flow_runs()) == before + 1

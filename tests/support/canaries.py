@@ -142,5 +142,5 @@ SECRETS: Mapping[str, str] = {
 
 SETTINGS = (
     "train.epochs=6", "train.batch_size=16", "train.learning_rate=0.003", "train.threads=1", "runtime.workers=1",
-    "encoders.text=off", "encoders.audio=off", "media.timeout_s=600",
+    "encoders.image=tiny", "encoders.text=off", "encoders.audio=off", "media.timeout_s=600",
 )  # fmt: skip

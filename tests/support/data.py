@@ -15,6 +15,8 @@ from PIL import Image
 
 MakeData = Callable[..., Path]
 TONES = ("low", "high")
+TINY = [f"encoders.{kind}=tiny" for kind in ("image", "text", "audio", "video")]
+"""Named, as stages by themselves choose none; what the default does, tests of the choice ask for."""
 SMALL = [
     "train.epochs=4",
     "train.batch_size=16",
@@ -23,6 +25,7 @@ SMALL = [
     "runtime.workers=1",
     "media.timeout_s=600",
     "evaluate.classical_rows=0",  # tests of the classical baseline ask for it
+    *TINY,
 ]
 
 

@@ -25,6 +25,7 @@ FIXTURE = ROOT / "tests/fixtures/past_store.tar.xz"
 PLACE = Path("/tmp/crossmodal-past")
 NAME = "past"
 SETTINGS = (
+    *("encoders.image=tiny", "encoders.text=tiny", "encoders.audio=tiny", "encoders.video=tiny"),
     *("name=past", "train.epochs=2", "train.batch_size=16", "train.threads=1", "fusion.embed_dim=8", "fusion.hidden=8"),
     *(
         'data.columns.tabular=["size"]',

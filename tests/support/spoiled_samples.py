@@ -12,14 +12,15 @@ import pyarrow.parquet as pq
 
 from data_contracts.refs import CleanRef, FeatureRef, InputName, RowCounts
 from data_contracts.tables import features_schema, samples_schema
-from tasks.config import RunConfig
+from tasks.config import load_config
 from tasks.store import Store
+from tests.support.data import TINY
 
 LABELS = ("cat", "dog", "owl")
 ROWS = 36
 MODALITIES: tuple[InputName, ...] = ("image", "text", "audio")
 SHAPES = {"image": (32, 32, 3), "text": (9,), "audio": (20, 64)}
-CONFIG = RunConfig()
+CONFIG = load_config({}, TINY)
 
 
 def digest(text: str) -> str:

@@ -9,6 +9,7 @@ from tasks.compare.classical import SMOOTHING_GRID, SVM_GRID, Rows, fit_naive_ba
 from tasks.compare.recurrent import RawRows, fit_gru
 from tasks.config import load_config
 from tasks.errors import DataError
+from tests.support.data import TINY
 
 
 def tables(seed: int = 0, classes: int = 3) -> dict[str, Rows]:
@@ -66,7 +67,7 @@ def test_a_gru_learns_sequences_the_same_from_the_same_seed_and_rows_may_lack_th
 
     train, val, test = rows(120), rows(40), rows(40)
     train.sequences[0] = None  # type: ignore[index]
-    config = load_config({}, ["train.epochs=8", "train.threads=1", "train.batch_size=16"])
+    config = load_config({}, [*TINY, "train.epochs=8", "train.threads=1", "train.batch_size=16"])
     found, again = (fit_gru(train, val, test.sequences, modality, 2, config) for _ in range(2))  # type: ignore[arg-type]
     assert found.outputs.tobytes() == again.outputs.tobytes()
     assert (found.outputs.argmax(axis=1) == test.truth).mean() > 0.9

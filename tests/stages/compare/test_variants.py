@@ -10,6 +10,7 @@ from tasks.compare.variants import Known, list_candidates
 from tasks.config import RunConfig, load_config
 from tasks.config_compare import GROUPS
 from tasks.errors import UsageError
+from tests.support.data import TINY
 
 CLASSES = (Target(name="label", labels=("a", "b")),)
 WEIGHTS = "torchvision:squeezenet1_1@/w.safetensors"
@@ -20,7 +21,7 @@ def known(config: RunConfig, *inputs: str, metric: str = "macro_f1", targets: tu
 
 
 def config_of(*settings: str) -> RunConfig:
-    return load_config({}, settings)
+    return load_config({}, [*TINY, *settings])
 
 
 def names(found: Known) -> list[str]:

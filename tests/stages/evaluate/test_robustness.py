@@ -32,6 +32,7 @@ from tasks.modeling.package import build_model, describe_model, load_model, save
 from tasks.modeling.training_rows import ROWS, write_rows
 from tasks.samples import Samples
 from tasks.store import Store, digest_json
+from tests.support.data import TINY
 
 COUNT = 24
 OFF = ("encoders.audio=off", "encoders.video=off", "encoders.tabular=off", "evaluate.robustness_rows=20")
@@ -39,7 +40,7 @@ RULE = '{metric="accuracy", corruption="text/typos", severity=3, '
 
 
 def config_of(*settings: str) -> RunConfig:
-    return load_config({}, [*OFF, *settings])
+    return load_config({}, [*TINY, *OFF, *settings])
 
 
 def put_media(store: Store, config: RunConfig) -> dict[str, list[str]]:

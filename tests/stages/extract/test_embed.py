@@ -28,6 +28,7 @@ from tasks.modalities import MODALITIES
 from tasks.modeling import embed as embedding
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.store import Store, digest_file
+from tests.support.data import TINY
 
 MakeData = Callable[..., Path]
 
@@ -45,7 +46,7 @@ def test_embeddings_are_the_networks_own(
 ) -> None:
     model, path = network
     overrides = ["runtime.workers=1", "encoders.text=off", "encoders.audio=off", "encoders.image_px=48"]
-    config = load_config({}, [*overrides, f"encoders.image=torchvision:squeezenet1_1@{path}"])
+    config = load_config({}, [*TINY, *overrides, f"encoders.image=torchvision:squeezenet1_1@{path}"])
     clean = ingest(scan(config, store, make_data(5)), config, store)
     (shard,) = plan_shards(clean, config, store)
     rows = pq.read_table(store.path(extract_shard(shard, store))).to_pylist()
@@ -63,7 +64,7 @@ def test_embeddings_are_the_networks_own(
 
 
 def test_a_part_says_what_made_it(make_data: MakeData, network: tuple[torch.nn.Module, Path], store: Store) -> None:
-    config = load_config({}, ["runtime.workers=1", f"encoders.image=torchvision:squeezenet1_1@{network[1]}"])
+    config = load_config({}, [*TINY, "runtime.workers=1", f"encoders.image=torchvision:squeezenet1_1@{network[1]}"])
     clean = ingest(scan(config, store, make_data(3)), config, store)
     (shard,) = [shard for shard in plan_shards(clean, config, store) if shard.modality == "image"]
     path = store.path(extract_shard(shard, store))
@@ -79,7 +80,7 @@ def test_a_part_says_what_made_it(make_data: MakeData, network: tuple[torch.nn.M
 
 def test_other_weights_are_other_features(make_data: MakeData, store: Store, tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
-    config = load_config({}, ["runtime.workers=1", f"encoders.image=torchvision:squeezenet1_1@{path}"])
+    config = load_config({}, [*TINY, "runtime.workers=1", f"encoders.image=torchvision:squeezenet1_1@{path}"])
     clean = ingest(scan(config, store, make_data(3)), config, store)
     found = []
     for seed in (0, 1):
@@ -104,7 +105,7 @@ def test_the_code_that_shapes_features_is_known(
 ) -> None:
     seen: list[tuple[str, ...]] = []
     monkeypatch.setattr("tasks.extract.extract.code_fingerprint", lambda *arguments, **_: seen.append(arguments))
-    features_fingerprint("image", "x", load_config({}, [f"encoders.image={encoder.format(network[1])}"]))
+    features_fingerprint("image", "x", load_config({}, [*TINY, f"encoders.image={encoder.format(network[1])}"]))
     assert seen == [stages]
 
 
@@ -119,7 +120,7 @@ def test_sound_and_text_are_embedded_whatever_lies_beside_them(
     transformers.Wav2Vec2Model(transformers.Wav2Vec2Config(**small, **convs, **places)).save_pretrained(folder)
     transformers.Wav2Vec2FeatureExtractor(do_normalize=True).save_pretrained(folder)
     overrides = ["runtime.workers=1", "encoders.image=off", f"encoders.audio=hf:{folder}", f"encoders.text=hf:{bert}"]
-    config = load_config({}, overrides)
+    config = load_config({}, [*TINY, *overrides])
 
     def longer(row: dict[str, Any], number: int) -> dict[str, Any]:
         return row | {"text": "words " * (number + 1)}
@@ -147,7 +148,7 @@ def test_clips_are_embedded_frame_by_frame(
         return {"id": row["id"], "label": row["label"], "video": f"{number}.mp4"}
 
     overrides = ["runtime.workers=1", f"encoders.video=torchvision:squeezenet1_1@{network[1]}", "encoders.image_px=40"]
-    config = load_config({}, overrides)
+    config = load_config({}, [*TINY, *overrides])
     clean = ingest(scan(config, store, make_data(3, change=with_clip)), config, store)
     (shard,) = plan_shards(clean, config, store)
     rows = pq.read_table(store.path(extract_shard(shard, store))).to_pylist()

@@ -31,6 +31,7 @@ from tasks.ingest.ingest import ingest
 from tasks.ingest.manifest.scan import scan
 from tasks.media.media_store import MediaReader, media_index
 from tasks.store import Store, digest_json
+from tests.support.data import TINY
 
 MakeData = Callable[..., Path]
 
@@ -49,7 +50,7 @@ def _extract(clean: CleanRef, config: RunConfig, store: Store) -> dict[str, tupl
 
 def test_features_are_those_of_each_samples_own_media(make_data: MakeData, store: Store) -> None:
     """Pictures that have the encoder's side already, the texts' bytes, and tones whose pitch the loudest band tells."""
-    config = load_config({}, ["runtime.workers=1", "media.timeout_s=600", "extract.image_px=16"])
+    config = load_config({}, [*TINY, "runtime.workers=1", "media.timeout_s=600", "extract.image_px=16"])
     path = make_data(4)
     pitches_hz = [400, 800, 1600, 3200]
     for number, pitch_hz in enumerate(pitches_hz):
@@ -89,12 +90,12 @@ def test_only_what_is_missing_is_planned(make_data: MakeData, config: RunConfig,
     assert _extract(clean, config, store) == {"image": (0, 6), "text": (0, 6), "audio": (0, 6)}
     more = _clean(make_data(8, change=lambda row, n: row | ({"audio_path": ""} if n == 7 else {})), config, store)
     assert _extract(more, config, store) == {"image": (2, 6), "text": (2, 6), "audio": (1, 6)}
-    smaller = load_config({}, ["runtime.workers=1", "extract.image_px=16"])
+    smaller = load_config({}, [*TINY, "runtime.workers=1", "extract.image_px=16"])
     assert _extract(more, smaller, store) == {"image": (8, 0), "text": (0, 8), "audio": (0, 7)}
 
 
 def test_shards_are_bounded_cover_each_medium_once_and_follow_the_store(make_data: MakeData, store: Store) -> None:
-    config = load_config({}, ["runtime.workers=1", "extract.shard_rows=1"])
+    config = load_config({}, [*TINY, "runtime.workers=1", "extract.shard_rows=1"])
     clean = _clean(make_data(50), config, store)
     shards = plan_shards(clean, config, store)
     assert 20 <= len(shards) <= 32
@@ -192,7 +193,9 @@ def test_what_is_looked_for_is_found_among_all_that_is_stored(
 ) -> None:
     """In batches of three rows, some of which are not full: the last one, and that of parts of two."""
     monkeypatch.setattr(part_index, "_BATCH_ROWS", 3)
-    config = load_config({}, ["runtime.workers=1", "extract.shard_rows=2", "encoders.audio=off", "encoders.text=off"])
+    config = load_config(
+        {}, [*TINY, "runtime.workers=1", "extract.shard_rows=2", "encoders.audio=off", "encoders.text=off"]
+    )
     clean = _clean(make_data(9), config, store)
     _extract(clean, config, store)
     every = sample_digests(clean, "image", store)

@@ -21,6 +21,7 @@ from tasks.modeling.encoder_reading import preparer
 from tasks.modeling.encoder_spec import EncoderSpec
 from tasks.modeling.pretrained.describe import describe_encoder
 from tasks.store import Store
+from tests.support.data import TINY
 
 MakeData = Callable[..., Path]
 PARAMS: dict[str, Any] = {"image_px": None, "video_px": None, "max_tokens": 8}
@@ -67,7 +68,7 @@ def test_texts_are_cut_into_the_encoders_tokens(bert: Path) -> None:
 @pytest.fixture
 def trained(bert: Path) -> RunConfig:
     overrides = ["runtime.workers=1", "train.regime=full", f"encoders.text=hf:{bert}", "encoders.image_px=48"]
-    return load_config({}, [*overrides, "encoders.image=torchvision:resnet18@random"])
+    return load_config({}, [*TINY, *overrides, "encoders.image=torchvision:resnet18@random"])
 
 
 def test_inputs_are_stored_once_per_medium(make_data: MakeData, store: Store, trained: RunConfig) -> None:
@@ -92,5 +93,5 @@ def test_inputs_follow_tokenizer_and_side_but_not_the_weights(bert: Path, traine
     assert prints() == first
     (bert / "tokenizer_config.json").write_text("{}")
     assert prints()["text"] != first["text"]
-    frozen = load_config({}, [f"encoders.text=hf:{bert}"])
+    frozen = load_config({}, [*TINY, f"encoders.text=hf:{bert}"])
     assert features_fingerprint("text", "m", frozen) not in (first["text"], prints()["text"])

@@ -14,6 +14,7 @@ from tasks.errors import UsageError
 from tasks.extract.extract import collect_features, extract_shard, plan_shards
 from tasks.ingest.manifest.columns import find_columns
 from tasks.store import Store
+from tests.support.data import TINY
 
 Columns = dict[str, str]
 
@@ -90,7 +91,7 @@ def test_a_medium_in_two_columns_is_decoded_and_encoded_once(
     make_data: Callable[..., Path], run_ingest: Any, store: Store
 ) -> None:
     found = run_ingest(make_data(change=_two))
-    config = load_config({}, [])
+    config = load_config({}, TINY)
     shards = plan_shards(found.clean, config, store)
     assert {shard.modality: shard.rows for shard in shards} == {"image": 12, "text": 24, "audio": 12}
     for shard in shards:

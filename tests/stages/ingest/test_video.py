@@ -18,7 +18,7 @@ from tasks.ingest.manifest.scan import scan
 from tasks.media.media_store import MediaReader
 from tasks.modeling.features import FeatureTable
 from tasks.store import Store
-from tests.support.data import write_picture
+from tests.support.data import TINY, write_picture
 
 MakeClip = Callable[..., bytes]
 SOUND = "media.audio_from_video=true"
@@ -42,7 +42,7 @@ def test_a_column_of_clips_becomes_features(tmp_path: Path, make_clip: MakeClip,
     assert done.reasons == {"s3": "unreadable-video"}
     assert done.raw.modalities == done.clean.modalities == ("video",)
     assert all(row["video"] and row["audio"] is None for row in done.samples.values())
-    config = load_config({}, [])
+    config = load_config({}, TINY)
     shards = plan_shards(done.clean, config, store)
     assert [shard.rows for shard in shards] == [3]
     for shard in shards:
@@ -101,7 +101,7 @@ def test_clips_inside_a_parquet_file_and_in_folders(tmp_path: Path, make_clip: M
 
 @pytest.mark.shared
 def test_grid_mini_is_checked_and_extracted(shared_data: Path, store: Store) -> None:
-    config = load_config({}, ["data.min_class_rows=1"])
+    config = load_config({}, [*TINY, "data.min_class_rows=1"])
     clean = ingest(scan(config, store, shared_data / "grid_mini" / "manifest.csv"), config, store)
     assert (clean.counts.used, clean.modalities) == (10, ("text", "audio", "video"))
     shards = plan_shards(clean, config, store)
@@ -140,7 +140,7 @@ def test_without_the_knob_a_clip_is_no_picture(tmp_path: Path, make_clip: MakeCl
 
 @pytest.mark.shared
 def test_grid_mini_is_image_text_audio_and_video(shared_data: Path, store: Store) -> None:
-    config = load_config({}, [FRAME, "data.min_class_rows=1"])
+    config = load_config({}, [*TINY, FRAME, "data.min_class_rows=1"])
     clean = ingest(scan(config, store, shared_data / "grid_mini" / "manifest.csv"), config, store)
     assert (clean.counts.used, clean.modalities) == (10, ("image", "text", "audio", "video"))
     shards = plan_shards(clean, config, store)

@@ -119,7 +119,7 @@ def build_case(
     encoder: Path | None = None,
 ) -> Case:
     text = "tiny" if encoder is None else f"hf:{encoder}"
-    encoders, fusion = EncodersConfig(audio="off", text=text), FusionConfig(embed_dim=8, hidden=8)
+    encoders, fusion = EncodersConfig(image="tiny", audio="off", text=text), FusionConfig(embed_dim=8, hidden=8)
     config = RunConfig(name="tiny", seed=seed, encoders=encoders, fusion=fusion)
     valid, features = make_samples(store), make_features(store, frozen=encoder is not None)
     checkpoint = make_checkpoint(store, valid, features, config, tokenizer)

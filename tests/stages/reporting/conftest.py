@@ -25,7 +25,7 @@ from data_contracts.refs import (
 )
 from data_contracts.tables import media_schema, quarantine_schema, samples_schema
 from data_contracts.training_history import StartChoice
-from tasks.config import RunConfig
+from tasks.config import RunConfig, load_config
 from tasks.evaluate.detail import describe
 from tasks.media.media_store import media_kind
 from tasks.problems.multiclass_metrics import score_classes
@@ -33,6 +33,7 @@ from tasks.problems.registry import get_problem
 from tasks.samples import Samples
 from tasks.store import Store, digest_json
 from tests.support.classifiers import make_probabilities
+from tests.support.data import TINY
 
 
 @dataclass
@@ -113,7 +114,7 @@ def fake_run(store: Store, labels: tuple[str, ...], rows: int, skill: float, tex
         rules=rules, model_sha256=checkpoint.model_sha256,
     )  # fmt: skip
     parts = FakeParts(clean, valid, {}, checkpoint, report, verdict)
-    return FakeRun(store, RunConfig(), _summary(clean, report, verdict), parts)
+    return FakeRun(store, load_config({}, TINY), _summary(clean, report, verdict), parts)
 
 
 def _put_media(store: Store, fingerprints: dict[Any, str], text: str) -> dict[str, str]:

@@ -18,8 +18,10 @@ from data_contracts.tables import features_schema, samples_schema
 from tasks.config import RunConfig, load_config
 from tasks.store import Store, digest_json
 from tasks.train.request import TrainRequest
+from tests.support.data import TINY
 
 SMALL = (
+    *TINY,
     "train.epochs=3",
     "train.batch_size=8",
     "train.heads=single",

@@ -17,6 +17,7 @@ from tasks.train.request import TrainJob, TrainRequest
 from tasks.train.stage import run_training
 from tasks.train.train import base_key, train
 from tasks.train.warm_start import WarmStart, transfer_weights
+from tests.support.data import TINY
 
 SHARE = 'encoders.shared=["image"]'
 TUNED = ("train.head_epochs=1", "train.epochs=2", "train.encoder_learning_rate=0.001", "train.ema_decay=0.5")
@@ -120,7 +121,7 @@ def test_the_key_knows_of_sharing_and_only_where_it_is_asked_for(make_world, mon
     monkeypatch.setattr("tasks.train.train.digest_json", lambda value: seen.append(value) or str(value))
     keys = {
         base_key(
-            TrainRequest(valid=world.valid, features=world.features, config=load_config({}, list(settings))),
+            TrainRequest(valid=world.valid, features=world.features, config=load_config({}, [*TINY, *settings])),
             world.store,
         )
         for settings in ((), (SHARE,), ('encoders.shared=["image","text"]',))
