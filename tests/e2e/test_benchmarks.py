@@ -46,3 +46,10 @@ def test_without_a_gpu_it_says_so(name):
     assert done.stderr.strip() == (
         f"{name}: torch sees no CUDA device here, so nothing was measured; --smoke runs it on a CPU"
     )
+
+
+@pytest.mark.slow
+def test_what_ray_costs_is_measured_in_small():
+    done = _run("on_ray", "--smoke")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"ray / local: wall [\d.]+, CPU [\d.]+", done.stdout)

@@ -49,7 +49,8 @@ SETTINGS = [*SMALL, "train.epochs=2", 'gate.rules=[{"metric": "accuracy", "min":
 
 
 def settings() -> dict[str, Any]:
-    return {key: json.loads(value) for key, value in (text.split("=", 1) for text in SETTINGS)}
+    named = dict(text.split("=", 1) for text in SETTINGS)
+    return {key: value if key.startswith("encoders.") else json.loads(value) for key, value in named.items()}
 
 
 @pytest.fixture(scope="module")

@@ -55,7 +55,7 @@ def _prepared(
 ) -> tuple[CleanRef, RunConfig]:
     """Pictures for a frozen network, and texts and sounds as inputs of trained ones; shards of 8."""
     settings = [f"encoders.image=torchvision:squeezenet1_1@{weights}", "encoders.image_px=48", "extract.shard_rows=8"]
-    config = load_config({}, [*settings, "runtime.workers=1", "extract.engine=ray", *overrides])
+    config = load_config({}, [*TINY, *settings, "runtime.workers=1", "extract.engine=ray", *overrides])
     return ingest(scan(config, store, make_data(rows)), config, store), config
 
 
