@@ -171,8 +171,11 @@ class Study:
 
     def _take_up(self, stack: contextlib.ExitStack) -> Trial | None:
         for trial in self._unfinished():
-            if stack.enter_context(held_if_free(self._lock_of(trial.number))):
-                return self._sampled(trial.number)
+            with contextlib.ExitStack() as taken:
+                is_free = taken.enter_context(held_if_free(self._lock_of(trial.number)))
+                if is_free and not self.frozen(trial.number).state.is_finished():  # by who let it go meanwhile
+                    stack.enter_context(taken.pop_all())
+                    return self._sampled(trial.number)
         return None
 
     def _begin(self, stack: contextlib.ExitStack) -> Trial | None:

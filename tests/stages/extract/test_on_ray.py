@@ -22,6 +22,7 @@ from tasks.extract.on_ray.node import Site
 from tasks.ingest.ingest import ingest
 from tasks.ingest.manifest.scan import scan
 from tasks.store import Store
+from tests.support.data import TINY
 from tests.support.ray_nodes import Cluster, processes_named, ray_cluster
 from tests.waiting import wait_until
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -118,6 +119,30 @@ def test_a_trial_in_work_is_nobody_elses_and_one_that_was_left_is_taken_up(store
     with theirs.next_trial(True) as again:
         assert again is not None
         assert (again.number, again.settings, again.attempt) == (0, left.settings, 2)
+
+
+def test_a_trial_that_ends_while_it_is_looked_at_is_not_taken_up(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    study, other = (Study(plan(trials=2), store) for _ in range(2))
+    unfinished = Study._unfinished
+
+    with contextlib.ExitStack() as working:
+        first = working.enter_context(other.next_trial(True))
+        assert first is not None
+
+        def then_it_ends(self: Study) -> list[Any]:
+            """The trials, of which the other worker ends one as soon as they are known."""
+            found = unfinished(self)
+            if self is study and found:
+                first.complete([0.5])
+                working.close()
+            return found
+
+        monkeypatch.setattr(Study, "_unfinished", then_it_ends)
+        with study.next_trial(True) as trial:
+            assert trial is not None
+            assert (first.number, trial.number) == (0, 1)
+            trial.complete([0.5])
+    assert study.done() == 2
 
 
 def test_workers_that_run_at_once_do_each_trial_once(store: Store) -> None:
