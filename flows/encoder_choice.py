@@ -88,9 +88,8 @@ def choose_encoders(valid: ValidatedRef, request: Request, stages: Stages, run_s
     """
     if not open_modalities(request.config):
         return {}
-    config = request.config
     samples = Samples.read(request.store.path(valid.uri))
-    require_trainable(samples, config.split.min_test_per_class, valid.clean.label_targets)
+    require_trainable(samples, request.config.split.min_test_per_class, valid.clean.label_targets)
     aside = RunState(before=run_state.before)  # the model, its features and their docs are not the study's
     aside.seconds, aside.clock = run_state.seconds, run_state.clock
     if len(_tried(valid, request, aside)) > 1:

@@ -12,8 +12,8 @@ DRIVER = Path("/proc/driver/nvidia/gpus")
 NODES = tuple(map(Path, ("/proc/driver/nvidia", "/dev/nvidiactl", "/dev/dxg", "/dev/kfd")))
 """What Linux has where torch could find a GPU: of NVIDIA's driver, of Windows' below WSL, of AMD's."""
 
-
 _limit: list[int] = []
+"""Threads of this process, where it was told how many."""
 
 
 def use_cores(count: int) -> None:

@@ -162,5 +162,5 @@ def _figures(one: ComparedEncoders) -> str:
 
 
 def named_provisionally(config: RunConfig) -> RunConfig:
-    """The config with the default in the place of what is open: for checks before the rows are read."""
+    """The config with `tiny` in the place of what is open: for checks before the rows are read."""
     return with_encoders(config, dict.fromkeys(open_modalities(config), BUILT_IN[0]))
