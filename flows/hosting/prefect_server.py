@@ -23,6 +23,9 @@ def main() -> None:
     from prefect.server.api.server import create_app
     from prefect.settings import get_current_settings
 
+    from flows.hosting.immediate_sqlite import let_writers_wait
+
+    let_writers_wait()
     url = os.environ[PREFECT_URL]
     policy = policy_of(
         url,

@@ -9,7 +9,9 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -228,6 +230,30 @@ def test_the_check_deployment_tells_rows_and_reasons(services: Services, make_da
     tables = {artifact["key"]: json.loads(artifact["data"]) for artifact in artifacts if artifact["type"] == "table"}
     counts = {row["rows"]: row["count"] for row in tables["data"]}
     assert (counts["read"], counts["used"], counts["quarantined: missing-file"]) == (12, 11, 1)
+
+
+def save_schedules(services: Services, deployment: str, client: str, count: int) -> Iterator[tuple[str, int]]:
+    """Schedules saved, paused and removed as Prefect's UI does it, which sends once. What is asked, and the status."""
+    headers = {"Authorization": basic_header(services.auth_string)}
+    with httpx.Client(base_url=f"{services.prefect_url}/api", headers=headers, timeout=600) as api:
+        token = api.get(f"/csrf-token?client={client}").json()["token"]
+        api.headers.update({"Prefect-Csrf-Token": token, "Prefect-Csrf-Client": client})
+        path = f"/deployments/{deployment}/schedules"
+        for _ in range(count):
+            saved = api.post(path, json=[{"schedule": {"cron": "0 3 1 1 *"}, "active": True}])
+            yield "save", saved.status_code
+            if saved.is_success:
+                own = f"{path}/{saved.json()[0]['id']}"
+                yield "pause", api.patch(own, json={"active": False}).status_code
+                yield "remove", api.delete(own).status_code
+
+
+def test_what_the_ui_saves_is_saved_while_others_write(services: Services) -> None:
+    deployment = call(services, "deployments/name/retrain/weekly")["id"]
+    with ThreadPoolExecutor(6) as pool:
+        saving = [pool.submit(lambda k: list(save_schedules(services, deployment, f"ui-{k}", 10)), k) for k in range(6)]
+        answers = Counter(answer for one in saving for answer in one.result())
+    assert answers == {("save", 201): 60, ("pause", 204): 60, ("remove", 204): 60}
 
 
 def log_of(services: Services, name: str) -> str:

@@ -11,6 +11,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -194,10 +195,17 @@ def pause_and_schedule(page: Any) -> None:
     dialog = page.get_by_role("dialog")
     dialog.get_by_role("tab", name="Cron").click()
     dialog.locator("input[name='schedule.cron']").fill(CRON)
-    dialog.get_by_role("button", name="Save").click()
-    page.get_by_text(re.compile("At 04:30 AM.*Tuesday")).first.wait_for()
+    # The form closes without a word where the server refuses what it saves.
+    with page.expect_response(lambda answer: is_saving(answer.request)) as answered:
+        dialog.get_by_role("button", name="Save").click()
+    assert answered.value.status == HTTPStatus.CREATED, answered.value.text()
     dialog.wait_for(state="hidden")
+    page.get_by_text(re.compile("At 04:30 AM.*Tuesday")).first.wait_for()
     keep(page, "prefect-schedule")
+
+
+def is_saving(request: Any) -> bool:
+    return bool(request.method == "POST" and request.url.endswith("/schedules"))
 
 
 # Rows of a table whose cells are not as many as its heads: some text closed one, or opened another.
