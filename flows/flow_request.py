@@ -10,7 +10,7 @@ from prefect.runtime import deployment, flow_run
 from pydantic import Field
 
 from flows.environment import store_from_environment, tracking_uri_from_environment
-from flows.request import OVERRIDE, Request, make_request, resolve_config
+from flows.request import OF_PROFILE, OVERRIDE, PresetChoice, Request, make_request, resolve_config
 from flows.threads import let_threads_sleep
 from tasks.config_paths import absolute_path
 from tasks.errors import UsageError
@@ -31,6 +31,12 @@ def request_of_run(profile: str, data: str, overrides: Sequence[str], store: str
     config = resolve_config(profile or None, full_path(data) or None, overrides, place)
     run_id = f"{flow_run.scheduled_start_time:%Y%m%d-%H%M%S}-{str(flow_run.id)[:8]}"
     return make_request(config, place, tracking_uri_from_environment(), run_id)
+
+
+def settings_of(preset: PresetChoice, overrides: Sequence[str], epochs: int) -> list[str]:
+    """The fields of a retrain's form as overrides: one by KEY=VALUE wins over the preset, the number of epochs over both."""
+    chosen = [f"encoders.preset={preset}"] if preset != OF_PROFILE else []
+    return [*chosen, *overrides, *([f"train.epochs={epochs}"] if epochs else [])]
 
 
 def recorded_as(parameter: str) -> str:

@@ -31,6 +31,10 @@ Mode = Literal["full", "plan only", "evaluate only"]
 """full: all stages. plan only: what would be computed. evaluate only: evaluate the champion on the test rows of today."""
 MODES: tuple[Mode, ...] = get_args(Mode)
 
+PresetChoice = Literal["the profile's", "offline", "fast", "medium", "best"]
+"""What the form in the UI offers: a preset of encoders, or what the profile has."""
+OF_PROFILE: PresetChoice = "the profile's"
+
 
 def verify_key_from_environment() -> str | None:
     """CROSSMODAL_VERIFY_KEY, when it is set: the file of the public key that models must be signed with.

@@ -17,13 +17,13 @@ from pydantic import Field, JsonValue
 from flows.artifacts import leave_table
 from flows.environment import refresh_from_environment
 from flows.events import emit_verdict
-from flows.flow_request import NO_OVERRIDES, Override, request_of_run
+from flows.flow_request import NO_OVERRIDES, Override, request_of_run, settings_of
 from flows.plan import describe_plan, plan_retrain
 from flows.planned_stages import planned
 from flows.prefect_stages import prefect_stages
 from flows.preflight import failure, preflight, preflight_lines
 from flows.refusals import ends_refused
-from flows.request import Mode, Request, named_profile
+from flows.request import OF_PROFILE, Mode, PresetChoice, Request, named_profile
 from flows.run_name import describe_outcome, name_run, rename_run
 from flows.run_progress import execute_shown
 from tasks.display_table import DisplayTable
@@ -46,6 +46,7 @@ def retrain(
     profile: str = "",
     data: str = "",
     mode: Mode = "full",
+    preset: PresetChoice = OF_PROFILE,
     epochs: Annotated[int, Field(ge=0)] = 0,
     overrides: list[Override] = NO_OVERRIDES,
     store: str = "",
@@ -56,13 +57,13 @@ def retrain(
         profile: What to retrain. A profile holds the data and every setting of a model; make one with crossmodal profile new.
         data: Other data than the profile's: the full path of a manifest or a folder, or its address. Empty: the profile's.
         mode: full: the whole pipeline. plan only: say what would be computed. evaluate only: evaluate the champion again.
+        preset: Encoders of one size, where the profile names none. Get them first: crossmodal fetch preset:NAME.
         epochs: Train at most so many epochs. 0: as the profile says.
         overrides: Other settings on top of the profile, each KEY=VALUE, for example train.batch_size=32.
         store: The folder for everything a run writes. Empty: as the worker is set up.
     """
-    settings = [*overrides, *([f"train.epochs={epochs}"] if epochs else [])]
     request = replace(
-        request_of_run(profile, data, settings, store),
+        request_of_run(profile, data, settings_of(preset, overrides, epochs), store),
         prefect_run_id=str(flow_run.id),
         refresh=refresh_from_environment(),
         profile=named_profile(profile, data),

@@ -205,6 +205,7 @@ def modes(services: Services, deployment: str) -> list[dict[str, Any]]:
     [
         ({"profile": "nope"}, "'nope' is not one of ['defaults', 'digits'"),
         ({"mode": "plan"}, "'plan' is not one of ['full', 'plan only', 'evaluate only']"),
+        ({"preset": "small"}, "'small' is not one of [\"the profile's\", 'offline', 'fast', 'medium', 'best']"),
         ({"epochs": -1}, "-1 is less than the minimum of 0"),
         ({"overrides": ["epochs"]}, "'epochs' does not match '^[^=]+='"),
     ],

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import get_args
 
 import pytest
 
 from flows import flow_request
-from flows.flow_request import full_path, store_of_run
+from flows.flow_request import full_path, settings_of, store_of_run
+from flows.request import OF_PROFILE, PresetChoice
+from tasks.config import load_config
+from tasks.encoder_presets import PRESETS
 from tasks.errors import UsageError
 
 
@@ -49,3 +53,15 @@ def test_a_deployment_needs_the_full_path_of_data(deployed: bool) -> None:
             full_path("photos/manifest.csv")
     else:
         assert full_path("photos/manifest.csv") == "photos/manifest.csv"
+
+
+def test_the_form_s_fields_are_overrides_and_what_is_typed_wins() -> None:
+    assert settings_of(OF_PROFILE, ["seed=2"], 0) == ["seed=2"]
+    settings = settings_of("fast", ["encoders.text=tiny", "train.epochs=9"], 3)
+    config = load_config({"encoders": {"preset": "best", "audio": "off"}}, settings)
+    assert config.encoders.image == "torchvision:mobilenet_v2"
+    assert (config.encoders.text, config.encoders.audio, config.train.epochs) == ("tiny", "off", 3)
+
+
+def test_the_form_offers_every_preset() -> None:
+    assert get_args(PresetChoice) == (OF_PROFILE, *PRESETS)
