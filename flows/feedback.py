@@ -55,9 +55,11 @@ def decide_live(
     config = config.model_copy(update={"gate": config.gate.model_copy(update={"rules": kept})})
     report = evaluate_live(rows, candidate, champion, pairs.seen, config, request.store)
     verdict = gate(report, config, request.store)
-    uses = journal_events.record_live(
+    recorded = journal_events.record_live(
         ref, verdict, report, digest_file(Path(labels)), rows.ids, request.store, user_name(), datetime.now(UTC)
     )
+    if recorded.is_new:
+        journal_events.name_last_entry(ref.name, request.store, request.tracking_uri)
     return LiveVerdict(
         model=ref.name,
         version=ref.version,
@@ -71,7 +73,7 @@ def decide_live(
         rules=verdict.rules,
         labels=len(late.labels),
         notes=notes,
-        test_uses=uses,
+        test_uses=recorded.test_uses,
     )
 
 

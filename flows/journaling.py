@@ -13,8 +13,11 @@ from tasks.store import Store
 
 def record_verdict(request: Request, verdict: Verdict, report: EvalReport, valid: ValidatedRef) -> float:
     """The verdict of this run is in the journal, before anything is published on it; how often its test rows had decided."""
-    at, run = datetime.now(UTC), request.run_id
-    return journal_events.record_verdict(request.name, verdict, report, valid, run, request.store, user_name(), at)
+    name, store, at = request.name, request.store, datetime.now(UTC)
+    recorded = journal_events.record_verdict(name, verdict, report, valid, request.run_id, store, user_name(), at)
+    if recorded.is_new:
+        journal_events.name_last_entry(name, store, request.tracking_uri)
+    return recorded.test_uses
 
 
 def record_decisions(name: str, alias: str, store: Store, tracking_uri: str) -> None:

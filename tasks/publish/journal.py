@@ -111,7 +111,7 @@ def require_complete(lines: list[Line], model: str, tags: Mapping[str, str], sto
     if sha256 and not any(line.sha256 == sha256 for line in lines):
         raise EnvironmentFailed(
             f"journal {store.root / JOURNAL}: {len(lines)} entries, and the registry knows entry {number} on model {model} "
-            f"({sha256[:12]}…), which is not among them: it was cut off; restore the journal from a backup"
+            f"({sha256[:12]}…), which is not among them: it was cut off, or changed; restore the journal from a backup"
         )
     others = {tag: head for tag, head in tags.items() if tag.startswith(HEAD) and tag != ours}
     return [

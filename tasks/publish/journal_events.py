@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, NamedTuple, get_args
 
 from data_contracts.refs import ChampionRef, EvalReport, ValidatedRef, Verdict
 from tasks.errors import EnvironmentFailed
@@ -14,10 +14,12 @@ from tasks.publish import approval, versions
 from tasks.publish.alias_history import Action, Move, read_moves
 from tasks.publish.connection import connected, is_absent
 from tasks.publish.journal import Entry, Event, Line, append, head_tag, read_journal, require_complete
+from tasks.publish.registry import all_models
 from tasks.samples import Samples
 from tasks.store import Store
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
 MOVES: tuple[Event, ...] = get_args(Action)
@@ -26,11 +28,19 @@ UNKNOWN = "unknown"
 _EVIDENCE = {"model": versions.MODEL_SHA256, "card": versions.CARD_SHA256, "data": versions.DATA_SHA256}
 
 
+class Recorded(NamedTuple):
+    """A verdict that the journal holds."""
+
+    test_uses: float
+    """How many verdicts on this model its test rows had decided before."""
+    is_new: bool
+    """Whether it was not there yet; then `name_last_entry`, or nobody misses it when it is cut off."""
+
+
 def record_verdict(
     name: str, verdict: Verdict, report: EvalReport, valid: ValidatedRef, run: str, store: Store, by: str, at: datetime
-) -> float:
-    """The verdict is in the journal, once, with what it rests on; how many verdicts on this model its test rows had decided
-    before."""
+) -> Recorded:
+    """The verdict is in the journal, once, with what it rests on."""
     digests = {
         "verdict": verdict.sha256,
         "model": verdict.model_sha256,
@@ -50,8 +60,8 @@ def record_verdict(
 def record_live(
     candidate: ChampionRef, verdict: Verdict, report: EvalReport, labels_sha256: str, ids: Sequence[str], store: Store,
     by: str, at: datetime,
-) -> float:  # fmt: skip
-    """The verdict on live rows, these ids, is in the journal, once; how many verdicts on this model they had decided before."""
+) -> Recorded:  # fmt: skip
+    """The verdict on live rows, these ids, is in the journal, once."""
     evidence = {
         "verdict": verdict.sha256,
         "model": candidate.model_sha256,
@@ -67,7 +77,7 @@ def record_live(
     return _record(entry, lambda: ids, store)
 
 
-def _record(entry: Entry, test_ids: Callable[[], Sequence[str]], store: Store) -> float:
+def _record(entry: Entry, test_ids: Callable[[], Sequence[str]], store: Store) -> Recorded:
     """A verdict is in the journal, once."""
     with store.work_dir("journal", entry.model):
         verdicts = [
@@ -75,11 +85,11 @@ def _record(entry: Entry, test_ids: Callable[[], Sequence[str]], store: Store) -
         ]
         known = next((earlier for earlier in verdicts if earlier.evidence == entry.evidence), None)
         if known is not None:
-            return known.test_uses or 0.0
+            return Recorded(known.test_uses or 0.0, is_new=False)
         test_rows = sample_rows(test_ids())
         uses = count_uses(test_rows, [earlier.test_rows for earlier in verdicts])
         append(store, [entry.model_copy(update={"test_rows": test_rows, "test_uses": uses})])
-        return uses
+        return Recorded(uses, is_new=True)
 
 
 def uses_by_run(name: str, store: Store) -> dict[str, float]:
@@ -132,25 +142,39 @@ def record_registry(name: str, alias: str, store: Store, tracking_uri: str, by: 
         ]
         if new:
             lines = append(store, new)
-        last = next((line for line in reversed(lines) if line.entry.model == name), None)
-        if last is not None and tags.get(head_tag(lines)) != (head := f"{last.entry.number}:{last.sha256}"):
-            client.set_registered_model_tag(name, head_tag(lines), head)
+        _name_last(client, name, lines, tags)
+
+
+def name_last_entry(name: str, store: Store, tracking_uri: str) -> None:
+    """A tag of the model names the journal's last entry on it; nothing where the registry does not know the model."""
+    if is_absent(tracking_uri):
+        return
+    with connected(store, tracking_uri) as client, store.work_dir("journal", name):
+        for model in client.search_registered_models(f"name='{name}'"):
+            _name_last(client, name, _known(store), client.get_registered_model(str(model.name)).tags)
+
+
+def _name_last(client: MlflowClient, name: str, lines: list[Line], tags: Mapping[str, str]) -> None:
+    last = next((line for line in reversed(lines) if line.entry.model == name), None)
+    if last is not None and tags.get(head_tag(lines)) != (head := f"{last.entry.number}:{last.sha256}"):
+        client.set_registered_model_tag(name, head_tag(lines), head)
 
 
 def checked_journal(name: str, store: Store, tracking_uri: str) -> tuple[list[Line], list[str]]:
-    """The entries on a model, oldest first, and notes; the chain is checked, and that the registry knows none beyond it.
+    """The entries on a model, or without a name of the store, oldest first, and notes; the chain is checked, and that the
+    registry knows none beyond it.
 
-    Without a name: every entry of the store, the chain alone checked. EnvironmentFailed where it is broken.
+    EnvironmentFailed where it is broken, or an end is missing.
     """
     lines = read_journal(store)
-    if not name:
-        return lines, []
     notes: list[str] = []
     if not is_absent(tracking_uri):
         with connected(store, tracking_uri) as client:
-            for model in client.search_registered_models(f"name='{name}'"):
-                notes = require_complete(lines, name, client.get_registered_model(str(model.name)).tags, store)
-    return [line for line in lines if line.entry.model in (name, "")], notes
+            for model in client.search_registered_models(f"name='{name}'") if name else all_models(client):
+                known = str(model.name)
+                others = require_complete(lines, known, client.get_registered_model(known).tags, store)
+                notes += others if name else []  # each store of a shared registry has models that others do not know
+    return [line for line in lines if not name or line.entry.model in (name, "")], notes
 
 
 def champions_at(lines: Iterable[Line], moment: datetime, alias: str) -> dict[str, Entry]:

@@ -16,7 +16,14 @@ from tasks.errors import EnvironmentFailed
 from tasks.publish import registry
 from tasks.publish.approval import DAY_MS, Approval
 from tasks.publish.journal import JOURNAL, Entry, append, read_journal
-from tasks.publish.journal_events import champions_at, checked_journal, record_registry, record_verdict, uses_by_run
+from tasks.publish.journal_events import (
+    champions_at,
+    checked_journal,
+    name_last_entry,
+    record_registry,
+    record_verdict,
+    uses_by_run,
+)
 from tasks.store import Store
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -124,8 +131,9 @@ def test_every_move_and_decision_is_recorded_once_with_its_evidence(make_case: A
         record_registry("tiny", "champion", store, uri, "ann", NOON)
         return [line.entry for line in checked_journal("tiny", store, uri)[0]]
 
-    assert record_verdict("tiny", first.verdict, first.report, first.valid, "run-1", store, "ann", NOON) == 0
-    record_verdict("tiny", first.verdict, first.report, first.valid, "run-2", store, "ann", NOON)  # nothing new
+    about = ("tiny", first.verdict, first.report, first.valid)
+    assert record_verdict(*about, "run-1", store, "ann", NOON) == (0, True)
+    assert record_verdict(*about, "run-2", store, "ann", NOON) == (0, False)
     first.publish()
     verdict, published = record()
     assert record() == [verdict, published]
@@ -178,13 +186,38 @@ def test_an_end_that_was_cut_off_is_missed_and_another_journal_is_noted(make_cas
     path = store.root / JOURNAL
     whole = path.read_bytes()
     path.write_bytes(whole.splitlines(keepends=True)[0])
-    with pytest.raises(EnvironmentFailed, match=r"1 entries, and the registry knows entry 2 .* was cut off"):
+    with pytest.raises(
+        EnvironmentFailed, match=r"1 entries, and the registry knows entry 2 .* was cut off, or changed"
+    ):
         checked_journal("tiny", store, uri)
     path.unlink()
     append(store, [entry()])
     lines, (note,) = checked_journal("tiny", store, uri)
     assert len(lines) == 1
     assert note.startswith("the registry knows 2 entries of another journal")
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_verdict_that_published_nothing_is_missed_too_where_it_is_changed_or_cut_off(make_case: Any) -> None:
+    case = make_case(seed=0)
+    store, uri = case.place
+    name_last_entry("tiny", store, uri)  # nothing to tell, and no registry
+    case.publish()
+    record_registry("tiny", "champion", store, uri, "ann", NOON)
+    record_verdict("tiny", case.verdict, case.report, case.valid, "run-1", store, "ann", NOON)
+    name_last_entry("tiny", store, uri)
+    path = store.root / JOURNAL
+    whole = path.read_bytes()
+    first, last = whole.splitlines(keepends=True)
+    for changed in (first, first + last.replace(b'"ann"', b'"bob"')):
+        path.write_bytes(changed)
+        for name in ("tiny", ""):
+            with pytest.raises(
+                EnvironmentFailed, match=r"the registry knows entry 2 on model tiny .* was cut off, or changed"
+            ):
+                checked_journal(name, store, uri)
+    path.write_bytes(whole)
+    assert len(checked_journal("", store, uri)[0]) == 2
 
 
 @pytest.mark.usefixtures("quick")
@@ -236,10 +269,11 @@ def test_how_often_the_test_rows_have_decided_is_counted(make_case: Any) -> None
     cases = [make_case(seed=seed, run_id=f"run-{seed}") for seed in range(3)]
     store, _ = cases[0].place
     found = [
-        record_verdict("tiny", case.verdict, case.report, case.valid, f"run-{seed}", store, "ann", NOON)
+        record_verdict("tiny", case.verdict, case.report, case.valid, f"run-{seed}", store, "ann", NOON).test_uses
         for seed, case in [*enumerate(cases), (1, cases[1])]
     ]
     assert found == [0, 1, 2, 1], "the same verdict again is no other"
     assert uses_by_run("tiny", store) == {"run-0": 0, "run-1": 1, "run-2": 2}
-    assert record_verdict("other", cases[0].verdict, cases[0].report, cases[0].valid, "r", store, "ann", NOON) == 0
+    other = record_verdict("other", cases[0].verdict, cases[0].report, cases[0].valid, "r", store, "ann", NOON)
+    assert other == (0, True)
     assert [line.entry.test_uses for line in read_journal(store)] == [0, 1, 2, 0]
