@@ -51,7 +51,10 @@ def match_crops(coarse: Array, fine: Array, colours: Array) -> Pairs:
 
     coarse: uint8 (N, 32, 32) and fine: (N, 48, 48) levels of grey; colours: (N, 8, 8, 3).
     """
-    found = find_candidates(lambda low, high: _windows(coarse[low:high]), _regions(coarse), _LIKENESS, _MOST)
+    regions = np.empty((len(coarse), 2 * len(_REGIONS), FREQUENCIES**2), np.float32)
+    for start in range(0, len(coarse), _PART):
+        regions[start : start + _PART] = _regions(coarse[start : start + _PART])
+    found = find_candidates(lambda low, high: _windows(coarse[low:high]), regions, _LIKENESS, _MOST)
     named = np.union1d(found.medium, found.copy)
     plain = np.zeros(len(coarse), bool)
     plain[named] = _plain_share(fine[named]) > _PLAIN

@@ -26,6 +26,7 @@ _LOW = np.array([place for place in range(1, 64) if sum(divmod(place, FREQUENCIE
 _LOW_BITS = np.uint64(sum(1 << int(place) for place in _LOW))
 _UINT32 = np.uint64(0xFFFFFFFF)
 _UNCERTAIN = 8
+_PROBES = 1 + _UNCERTAIN + _UNCERTAIN * (_UNCERTAIN - 1) // 2
 _SAME_KEY = 64
 """Of those that share a key, so many are compared with a window: a bucket of thousands must not cost millions of pairs."""
 PART = 512
@@ -78,7 +79,7 @@ def _codes_of(spectra: Array) -> Array:
 
 
 def _probes(spectra: Array) -> Array:
-    """(N, 37): keys of (N, 64)."""
+    """(N, _PROBES): keys of (N, 64)."""
     codes = _codes_of(spectra)
     weakest = _LOW[np.abs(spectra[:, _LOW]).argsort(axis=-1)[:, :_UNCERTAIN]]
     flips = np.uint64(1) << weakest.astype(np.uint64)
@@ -103,10 +104,7 @@ def find_candidates(windows: Callable[[int, int], Array], regions: Array, least:
     count, each = regions.shape[:2]
     flat = regions.reshape(-1, FREQUENCIES**2)
     codes = _codes_of(flat)
-    keys = [_probes(flat[at : at + PART]) for at in range(0, len(flat), PART)]
-    index = np.concatenate(keys).reshape(-1)
-    index |= np.repeat(np.arange(len(flat), dtype=np.uint64), keys[0].shape[1])
-    index.sort()
+    index = _index_of(flat)
     found = []
     for start in range(0, count, PART):
         near = _look_up(windows(start, min(start + PART, count)), start, each, flat, codes, index)
@@ -116,6 +114,17 @@ def find_candidates(windows: Callable[[int, int], Array], regions: Array, least:
     medium, window, copy, region, likeness = (np.concatenate(column) for column in zip(*found, strict=True))
     order = np.lexsort((region, copy, medium))
     return Candidates(medium, window, copy, region, likeness).at(order)
+
+
+def _index_of(regions: Array) -> Array:
+    """Of (N, 64), the keys of all with the places of their regions in the lower half, sorted: uint64 (N x _PROBES,)."""
+    index = np.empty((len(regions), _PROBES), np.uint64)
+    for at in range(0, len(regions), PART):
+        index[at : at + PART] = _probes(regions[at : at + PART])
+        index[at : at + PART] |= np.arange(at, min(at + PART, len(regions)), dtype=np.uint64)[:, None]
+    flat = index.reshape(-1)
+    flat.sort()
+    return flat
 
 
 def best_of_each(groups: Array, likeness: Array, most: int) -> Array:
