@@ -5,6 +5,7 @@ A column is read when it is first asked for, and kept; a selection of the rows s
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -21,12 +22,14 @@ from data_contracts.modalities import in_order
 from data_contracts.refs import InputName, Split
 from tasks.contract import read_table, require_contract
 from tasks.errors import EnvironmentFailed
-from tasks.store import verified_digest
+from tasks.part_index import digest_array
+from tasks.store import canonical_json, verified_digest
 
 SAMPLES = "samples.parquet"
 NEAR_DUPLICATES = "near_duplicates.parquet"
 METADATA = "metadata.parquet"
 """The columns that samples carry along, beside them."""
+_DIGESTED_ROWS = 50_000
 T = TypeVar("T")
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
@@ -128,6 +131,18 @@ class Samples:
         """These columns, as Arrow has them."""
         return pa.Table.from_arrays([self.column(name) for name in names], names=list(names))
 
+    def digest(self, names: Sequence[str]) -> str:
+        """digest_json of these columns as lists by their names, of which a part is in memory as Python's."""
+        digest = hashlib.sha256()
+        for column, name in enumerate(sorted(names)):
+            digest.update(f"{'{,'[column > 0]}{canonical_json(name)}:[".encode())
+            for start in range(0, len(self), _DIGESTED_ROWS):
+                cells = self.column(name).slice(start, _DIGESTED_ROWS).to_pylist()
+                digest.update(("," * (start > 0) + canonical_json(cells)[1:-1]).encode())
+            digest.update(b"]")
+        digest.update(b"}")
+        return digest.hexdigest()
+
     def _list(self, name: str) -> list[Any]:
         found: list[Any] = self.column(name).to_pylist()
         return found
@@ -150,7 +165,7 @@ class Samples:
 
     def of_split(self, *splits: Split) -> Samples:
         """The rows of these splits."""
-        return self.where(np.isin(np.array(self.splits, object), splits))
+        return self._take(pc.indices_nonzero(pc.is_in(self.column("split"), value_set=digest_array(splits))))
 
     def sorted_by_id(self) -> Samples:
         """All rows, in the order of their ids."""

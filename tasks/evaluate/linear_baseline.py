@@ -6,7 +6,7 @@ A head that a linear model beats is badly trained. So every run whose modalities
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +41,7 @@ TOLERANCE = 1e-4
 THREADS = 1
 # Training rows x width x classes that are fitted in about a minute of CPU; of more, a share of the rows is used.
 BUDGET = 1_000_000_000
+CHUNK = 4096  # rows that are standardised at once
 
 
 @dataclass(frozen=True)
@@ -86,19 +87,19 @@ def fit_linear_baseline(
     `labels` are those of the model; the probabilities of the test rows come in the samples' order.
     """
     progress.report("evaluate", 0, len(GRID), "logistic regression")
-    tables = read_tables(valid, features, labels, store)
-    train = tables["train"]
-    if len(np.unique(train.truth)) < 2:
+    rows = _Rows.read(valid, features, labels, store)
+    train = rows.places["train"]
+    if len(np.unique(rows.truth[train])) < 2:
         return None
     notes = []
-    chosen = within_budget(len(train.truth), train.features.shape[1] * len(labels), seed)
-    if len(chosen) < len(train.truth):
-        notes.append(f"fitted on {len(chosen):,} of {len(train.truth):,} training rows, so that it takes no longer")
-    fitted = best_of_grid(train.take(chosen), tables["val"], tables["test"].features, len(labels), notes)
+    chosen = train[within_budget(len(train), rows.width * len(labels), seed)]
+    if len(chosen) < len(train):
+        notes.append(f"fitted on {len(chosen):,} of {len(train):,} training rows, so that it takes no longer")
+    tables = rows.tables(chosen)
+    fitted = best_of_grid(tables["train"], tables["val"], tables["test"].features, len(labels), notes)
     progress.report("evaluate", len(GRID), len(GRID), "logistic regression")
     probabilities, c = fitted
-    width = train.features.shape[1]
-    return Fitted(probabilities, c, len(chosen), width, tuple(notes))
+    return Fitted(probabilities, c, len(chosen), rows.width, tuple(notes))
 
 
 def read_tables(
@@ -106,12 +107,113 @@ def read_tables(
 ) -> dict[str, Table]:
     """Every split as a table, standardised by the train rows; rows whose label the model does not know are left out of
     train and val."""
-    samples = Samples.read(store.path(valid.uri))
-    known = np.isin(samples.labels, labels)
-    samples = samples.where(known | (np.array(samples.splits) == "test"))
-    inputs = Inputs.load(samples, features, store)
-    parts = [(_dense(inputs, name), scaling_of(name, features[name].encoder)) for name in inputs.tables]
-    return make_tables(samples, labels, [*parts, (_presence(list(inputs.places.values())), 1.0)])
+    rows = _Rows.read(valid, features, labels, store)
+    return rows.tables(rows.places["train"])
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The rows of all splits, whose features are copied from where training reads them once it is known which are needed."""
+
+    inputs: Inputs
+    powers: Mapping[InputName, float]
+    """Of the scaling of each input."""
+    presence: Floats
+    """(N, K) standardised, see `_presence`."""
+    truth: Indices
+    """(N,) positions in the labels, -1 for others."""
+    weights: NDArray[np.float64]
+    """(N,)"""
+    places: Mapping[str, Indices]
+    """Split to the positions of its rows."""
+
+    @classmethod
+    def read(
+        cls,
+        valid: ValidatedRef,
+        features: Mapping[InputName, FeatureRef],
+        labels: tuple[str, ...],
+        store: Store,
+    ) -> _Rows:
+        """The test rows, and those of train and val whose label is known."""
+        samples = Samples.read(store.path(valid.uri))
+        known = np.isin(samples.labels, labels)
+        samples = samples.where(known | (np.array(samples.splits) == "test"))
+        inputs = Inputs.load(samples, features, store)
+        split, presence = np.array(samples.splits), _presence(list(inputs.places.values()))
+        _standardise(presence, split == "train", 1.0)
+        return cls(
+            inputs,
+            {name: scaling_of(name, features[name].encoder) for name in inputs.tables},
+            presence,
+            _positions(samples, labels),
+            samples.weights,
+            {name: np.flatnonzero(split == name) for name in ("train", "val", "test")},
+        )
+
+    @property
+    def width(self) -> int:
+        """D, of all inputs and presence."""
+        return sum(map(_width, self.inputs.tables.values())) + int(self.presence.shape[1])
+
+    def tables(self, train: Indices) -> dict[str, Table]:
+        """Every split, of train only these rows; standardised by all train rows."""
+        scales = {name: self._scale(name) for name in self.inputs.tables}
+        chosen = {**self.places, "train": train}
+        return {
+            name: Table(self._matrix(rows, scales), self.truth[rows], self.weights[rows])
+            for name, rows in chosen.items()
+        }
+
+    def _matrix(self, rows: Indices, scales: Mapping[InputName, tuple[Floats, Floats]]) -> Floats:
+        found = np.empty((len(rows), self.width), np.float32)
+        end = 0
+        for name, (mean, deviation) in scales.items():
+            start, end = end, end + len(mean)
+            for first in range(0, len(rows), CHUNK):
+                block = self._dense(name, rows[first : first + CHUNK])
+                block -= mean
+                block /= deviation
+                found[first : first + CHUNK, start:end] = block
+        found[:, end:] = self.presence[rows]
+        return found
+
+    def _scale(self, name: InputName) -> tuple[Floats, Floats]:
+        """The mean (D,) of an input over the train rows, and what is divided by (D,): 1 for a constant column, so that it
+        becomes 0."""
+        rows = self.places["train"]
+        blocks = [rows[first : first + CHUNK] for first in range(0, len(rows), CHUNK)]
+        mean = _mean_of(self._dense(name, block).astype(np.float64) for block in blocks)
+        deviation = np.sqrt(_mean_of((self._dense(name, block) - mean) ** 2 for block in blocks))
+        divisor = np.where(deviation > 0, deviation ** self.powers[name], 1)
+        return mean.astype(np.float32), divisor.astype(np.float32)
+
+    def _dense(self, name: InputName, rows: Indices) -> Floats:
+        """(R, D) of these rows, zeros where one lacks the input."""
+        table = self.inputs.tables[name]
+        taken = table.take(self.inputs.places[name][rows])
+        dense = np.zeros((len(rows), _width(table)), np.float32)
+        dense[taken.rows] = taken.values.reshape(len(taken.rows), dense.shape[1])
+        return dense
+
+
+def _width(table: FeatureTable) -> int:
+    return table.values.size // max(len(table.lengths), 1)
+
+
+def _mean_of(blocks: Iterable[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """(D,) the mean of all rows of (R, D) blocks, added up row after row as NumPy adds them up in one array."""
+    rows, total = 0, None
+    for block in blocks:
+        rows += len(block)
+        total = np.add.reduce(block if total is None else np.concatenate([total[None], block]), axis=0)
+    assert total is not None  # there are train rows
+    return np.asarray(total / rows, np.float64)
+
+
+def _positions(samples: Samples, labels: tuple[str, ...]) -> Indices:
+    places = {label: place for place, label in enumerate(labels)}
+    return np.fromiter((places.get(label, -1) for label in samples.labels), np.int64, len(samples))
 
 
 def scaling_of(name: InputName, encoder: str) -> float:
@@ -126,9 +228,7 @@ def make_tables(samples: Samples, labels: tuple[str, ...], parts: Sequence[tuple
     for part, power in parts:
         _standardise(part, split == "train", power)
     matrix = np.concatenate([part for part, _ in parts], axis=1)
-    position = {label: index for index, label in enumerate(labels)}
-    truth = np.array([position.get(label, -1) for label in samples.labels], np.int64)
-    whole = Table(matrix, truth, samples.weights)
+    whole = Table(matrix, _positions(samples, labels), samples.weights)
     return {name: whole.take(np.flatnonzero(split == name)) for name in ("train", "val", "test")}
 
 
@@ -191,16 +291,6 @@ def _spread(probabilities: NDArray[Any], own: Indices, classes: int) -> NDArray[
     found = np.zeros((len(probabilities), classes))
     found[:, own] = probabilities
     return found
-
-
-def _dense(inputs: Inputs, name: InputName) -> Floats:
-    """(N, D) float32, zeros where the modality is missing."""
-    table: FeatureTable = inputs.tables[name]
-    taken = table.take(inputs.places[name])
-    flat = taken.values.reshape(len(taken.rows), -1)
-    dense = np.zeros((inputs.rows, flat.shape[1]), np.float32)
-    dense[taken.rows] = flat
-    return dense
 
 
 def _presence(places: Sequence[Indices]) -> Floats:
