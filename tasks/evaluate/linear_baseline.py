@@ -87,19 +87,26 @@ def fit_linear_baseline(
     `labels` are those of the model; the probabilities of the test rows come in the samples' order.
     """
     progress.report("evaluate", 0, len(GRID), "logistic regression")
-    rows = _Rows.read(valid, features, labels, store)
+    notes: list[str] = []
+    tables = _read_within_budget(_Rows.read(valid, features, labels, store), len(labels), seed, notes)
+    if tables is None:
+        return None
+    train = tables["train"]
+    fitted = best_of_grid(train, tables["val"], tables["test"].features, len(labels), notes)
+    progress.report("evaluate", len(GRID), len(GRID), "logistic regression")
+    probabilities, c = fitted
+    return Fitted(probabilities, c, len(train.truth), train.features.shape[1], tuple(notes))
+
+
+def _read_within_budget(rows: _Rows, classes: int, seed: int, notes: list[str]) -> dict[str, Table] | None:
+    """The splits as tables, with a note where only some train rows are fitted; None where these hold fewer than two classes."""
     train = rows.places["train"]
     if len(np.unique(rows.truth[train])) < 2:
         return None
-    notes = []
-    chosen = train[within_budget(len(train), rows.width * len(labels), seed)]
+    chosen = train[within_budget(len(train), rows.width * classes, seed)]
     if len(chosen) < len(train):
         notes.append(f"fitted on {len(chosen):,} of {len(train):,} training rows, so that it takes no longer")
-    tables = rows.tables(chosen)
-    fitted = best_of_grid(tables["train"], tables["val"], tables["test"].features, len(labels), notes)
-    progress.report("evaluate", len(GRID), len(GRID), "logistic regression")
-    probabilities, c = fitted
-    return Fitted(probabilities, c, len(chosen), rows.width, tuple(notes))
+    return rows.tables(chosen)
 
 
 def read_tables(
