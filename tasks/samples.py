@@ -42,6 +42,8 @@ class Samples:
         self._load: Callable[[str], pa.Array] = lambda name: table[name].combine_chunks()
         self._rows: int = table.num_rows
         self._columns: dict[str, pa.Array] = {}
+        self._chosen_from: tuple[Samples, pa.Array] | None = None
+        """What was read, and the positions in it of these rows."""
         self.names: tuple[str, ...] = tuple(table.column_names)
         """Of all columns."""
 
@@ -157,7 +159,13 @@ class Samples:
     def _take(
         self, places: pa.Array
     ) -> Samples:  # of Arrow's own: what turns others into Arrow, or back, imports pandas
-        return self._of(lambda name: self.column(name).take(places), self.names, len(places))
+        read, before = self._chosen_from or (self, None)
+        of_all = (
+            places if before is None else before.take(places)
+        )  # not by way of this selection, which would keep its own
+        found = self._of(lambda name: read.column(name).take(of_all), self.names, len(places))
+        found._chosen_from = read, of_all
+        return found
 
     def where(self, chosen: NDArray[np.bool_]) -> Samples:
         """The rows of which this (N,) is true."""

@@ -109,7 +109,7 @@ def features_frame(samples: Samples, modality: InputName, parts: list[Path]) -> 
         for batch, found in _batches(part, places):
             figures.add(found, batch)
     stored = figures.copies > 0
-    columns: dict[str, Any] = {
+    columns = {
         **figures.columns,
         "variants": figures.variants(),
         "same_features": figures.alike(),
@@ -117,12 +117,8 @@ def features_frame(samples: Samples, modality: InputName, parts: list[Path]) -> 
     }
     if not stored.all():
         columns = {name: np.where(stored, column, np.nan) for name, column in columns.items()}
-    columns |= {
-        "id": samples.column("id").take(first).to_pylist(),
-        "digest": media.to_pylist(),
-        "copies": figures.copies,
-    }
-    return pd.DataFrame(columns, columns=list(COLUMNS))
+    names = {"id": samples.column("id").take(first).to_pylist(), "digest": media.to_pylist()}
+    return pd.DataFrame({**names, **columns, "copies": figures.copies}, columns=list(COLUMNS))
 
 
 def columns_frame(samples: Samples, modality: InputName, parts: list[Path]) -> pd.DataFrame:

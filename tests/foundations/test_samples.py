@@ -70,6 +70,16 @@ def test_a_column_is_read_once_and_only_when_it_is_asked_for(folder: Path, monke
     assert read == ["split", "id"]
 
 
+def test_a_selection_of_a_selection_keeps_no_column_in_between(folder: Path) -> None:
+    samples = Samples.read(folder)
+    between = samples.of_split("train", "test").sorted_by_id()
+    last = between.take([1])
+    assert (last.ids, last.digests("image")) == (["c"], ["i3"])
+    assert "image" in samples._columns
+    assert "image" not in between._columns
+    assert between.take([1, 0]).take([1]).where(np.array([True])).digests("image") == [None]
+
+
 @pytest.mark.parametrize("at_once", [1, 2, 50_000])
 def test_columns_are_digested_as_their_json(folder: Path, monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
     monkeypatch.setattr(module, "_DIGESTED_ROWS", at_once)
