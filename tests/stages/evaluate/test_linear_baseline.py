@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from data_contracts.refs import CleanRef, FeatureRef, InputName, RowCounts, ValidatedRef
 from data_contracts.tables import features_schema, samples_schema
 from tasks import progress
-from tasks.evaluate import linear_baseline
+from tasks.evaluate import baseline_tables, linear_baseline
 from tasks.evaluate.linear_baseline import fit_linear_baseline, read_tables, reads_embeddings, within_budget
 from tasks.modeling.card import ModelCard
 from tasks.samples import Samples
@@ -151,7 +151,7 @@ def test_of_equally_accurate_models_the_weighted_loss_decides(tmp_path: Path, we
     tables = read_tables(world.valid, world.features, LABELS, world.store)
     wrong = np.arange(60) % 2 == 0
     truth = np.where(wrong, (tables["val"].truth + 1) % 3, tables["val"].truth)
-    val = linear_baseline.Table(tables["val"].features, truth, np.where(wrong, weight_of_wrong, 1.0))
+    val = baseline_tables.Table(tables["val"].features, truth, np.where(wrong, weight_of_wrong, 1.0))
     assert linear_baseline.best_of_grid(tables["train"], val, tables["test"].features, 3, [])[1] == c
 
 
@@ -222,12 +222,12 @@ def test_blocks_of_rows_are_standardised_as_all_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int
 ) -> None:
     world = Wide(tmp_path)
-    monkeypatch.setattr(linear_baseline, "CHUNK", rows)
+    monkeypatch.setattr(baseline_tables, "CHUNK", rows)
     tables = read_tables(world.valid, world.features, LABELS, world.store)
     text = np.where(world.missing[:, None], 0, world.text)
     presence = (~world.missing[:, None]).astype(np.float32)
     samples = Samples.read(world.store.path(world.valid.uri))
-    whole = linear_baseline.make_tables(samples, LABELS, [(world.image, 1.0), (text, 1.0), (presence, 1.0)])
+    whole = baseline_tables.make_tables(samples, LABELS, [(world.image, 1.0), (text, 1.0), (presence, 1.0)])
     for split in ("train", "val", "test"):
         np.testing.assert_array_equal(tables[split].features, whole[split].features)
 
