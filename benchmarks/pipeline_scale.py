@@ -237,7 +237,7 @@ def draw(found: Sequence[Figures], path: Path, name: str) -> None:
     """Seconds by stage, and memory, over the rows, both axes by powers of ten."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    figure = Figure(figsize=(9, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     rows = np.array([each["rows"] for each in found])
     for stage in (*STAGES, "total"):
@@ -247,13 +247,13 @@ def draw(found: Sequence[Figures], path: Path, name: str) -> None:
     left.plot(rows, cpu, "s--", color="black", linewidth=1, label="CPU seconds of all")
     left.plot(rows, cpu[-1] * rows / rows[-1], "k:", linewidth=1, label="linear")
     left.set(xscale="log", yscale="log", xlabel="rows", ylabel="seconds", title=f"{name}: seconds by stage")
-    left.legend(fontsize=8)
+    left.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=4)
     right.plot(rows, [each["peak_mb"] for each in found], "o-", label="the process")
     right.plot(rows, [each["private_mb"] for each in found], "o-", label="the process, without pages of files")
     right.plot(rows, [each["children_mb"] for each in found], "o-", label="its children together")
     right.axhline(2048, color="black", linestyle=":", linewidth=1, label="2 GB")
     right.set(xscale="log", xlabel="rows", ylabel="MiB", ylim=(0, None), title="peak memory")
-    right.legend(fontsize=8)
+    right.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2)
     figure.savefig(path, dpi=110)
 
 
