@@ -26,7 +26,8 @@ from flows.data_stages import extract_features, prepare
 from flows.request import make_request, resolve_config
 from flows.run_state import RunState
 from flows.stages import Stages
-from tasks.evaluate.linear_baseline import Table, fit_linear_baseline, read_tables
+from tasks.evaluate.baseline_tables import Table
+from tasks.evaluate.linear_baseline import fit_linear_baseline, read_tables
 
 NETWORK = "torchvision:mobilenet_v2"
 ALLOWED_POINTS = -0.5

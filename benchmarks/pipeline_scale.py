@@ -6,10 +6,11 @@ Each size is a `crossmodal check` and then a `crossmodal retrain --plain` in a s
 added. Texts of 8 to 24 words of 20,000, of which one tells the class in two rows of three; a BERT of random weights
 (one layer, 64 wide) embeds them, and a head is trained for three epochs. With --embeddings that network is not run:
 vectors of 64 numbers that are drawn around a centre for each class are put into the store as its features after the
-check. Printed: rows, seconds of each stage as the summaries have them, the peak memory of the process itself and that
-of all its children together (looked at five times a second; pages that they share count in each), and per stage the
-exponent of a line through the logarithms: 1 is linear. The seconds that every run takes whatever its rows (starts,
-imports) make it smaller.
+check. Printed: rows, seconds of each stage as the summaries have them, CPU seconds of all, the peak memory of the process
+itself (in all, and without pages of files, which the system can take back) and that of all its children together (looked at
+five times a second; pages that they share count in each), and per stage and of the CPU seconds the exponent of a line
+through the logarithms: 1 is linear. The seconds that every run takes whatever its rows (starts, imports) make it smaller;
+of three sizes the first is left out.
 """
 
 from __future__ import annotations
@@ -42,8 +43,19 @@ class Figures(TypedDict):
     cpu_s: float
     """Of the process and its children."""
     peak_mb: float
+    private_mb: float
+    """Of `peak_mb` what is no page of a file."""
     children_mb: float
     accuracy: float
+
+
+class Usage(TypedDict):
+    """Of one command, children included in `cpu_s`."""
+
+    cpu_s: float
+    peak_mb: float
+    private_mb: float
+    children_mb: float
 
 
 def main() -> None:
@@ -69,11 +81,12 @@ def main() -> None:
         stages = ", ".join(f"{stage} {figures['seconds'][stage]:.1f}" for stage in STAGES)
         print(
             f"{rows:>9,} rows: {figures['seconds']['total']:.1f} s ({stages}), {figures['cpu_s']:.0f} s CPU, "
-            f"{figures['peak_mb']:.0f} MB, children {figures['children_mb']:.0f} MB; accuracy {figures['accuracy']:.3f}",
+            f"{figures['peak_mb']:.0f} MB ({figures['private_mb']:.0f} without files), children "
+            f"{figures['children_mb']:.0f} MB; accuracy {figures['accuracy']:.3f}",
             flush=True,
         )
     if len(found) > 1:
-        print(", ".join(f"{stage} {exponent(found, stage):.2f}" for stage in (*STAGES, "total")), "(exponents)")
+        print(", ".join(f"{stage} {exponent(found, stage):.2f}" for stage in (*STAGES, "total", "cpu")), "(exponents)")
     if options.plot:
         draw(found, options.plot, "embeddings" if options.embeddings else "texts")
 
@@ -87,20 +100,16 @@ def run_once(rows: int, overrides: Sequence[str], *, embeddings: bool) -> Figure
         settings = [f"encoders.text=hf:{encoder}", "train.epochs=3", "evaluate.classical_rows=0", *overrides]
         told = [part for setting in settings for part in ("--set", setting)]
         shared = ["--store", str(store), "--json", *told]
-        line, peak_mb, children_mb, cpu_s = _run([program("crossmodal"), "check", str(manifest), *shared])
+        line, checking = _run([program("crossmodal"), "check", str(manifest), *shared])
         checked = json.loads(line)["seconds"]
         print(
-            f"{rows:>9,} rows, check: {checked['total']:.1f} s, {cpu_s:.0f} s CPU, {peak_mb:.0f} MB, "
-            f"children {children_mb:.0f} MB",
+            f"{rows:>9,} rows, check: {checked['total']:.1f} s, {checking['cpu_s']:.0f} s CPU, "
+            f"{checking['peak_mb']:.0f} MB, children {checking['children_mb']:.0f} MB",
             flush=True,
         )
         if embeddings:
             put_embeddings(store, settings)
-        line, more_mb, more_children_mb, more_s = _run(
-            [program("crossmodal"), "retrain", "--plain", "--data", str(manifest), *shared]
-        )
-        peak_mb, children_mb = max(peak_mb, more_mb), max(children_mb, more_children_mb)
-        cpu_s += more_s
+        line, training = _run([program("crossmodal"), "retrain", "--plain", "--data", str(manifest), *shared])
         summary = json.loads(line)
         if summary.get("error"):
             raise RuntimeError(summary["error"])
@@ -108,38 +117,41 @@ def run_once(rows: int, overrides: Sequence[str], *, embeddings: bool) -> Figure
         return {
             "rows": rows,
             "seconds": seconds,
-            "cpu_s": cpu_s,
-            "peak_mb": peak_mb,
-            "children_mb": children_mb,
+            "cpu_s": checking["cpu_s"] + training["cpu_s"],
+            "peak_mb": max(checking["peak_mb"], training["peak_mb"]),
+            "private_mb": max(checking["private_mb"], training["private_mb"]),
+            "children_mb": max(checking["children_mb"], training["children_mb"]),
             "accuracy": summary["metrics"]["test"]["accuracy"],
         }
 
 
-def _run(command: Sequence[str]) -> tuple[str, float, float, float]:
-    """The last line, the peak memory of the process and of its children in MiB, and CPU seconds of all."""
+def _run(command: Sequence[str]) -> tuple[str, Usage]:
+    """The last line that a command says, and what it used. RuntimeError where it fails."""
+    used: Usage = {"cpu_s": 0.0, "peak_mb": 0.0, "private_mb": 0.0, "children_mb": 0.0}
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         process = subprocess.Popen(command, stdout=out, stderr=err)
-        watched, own, children, cpu_s = psutil.Process(process.pid), 0.0, 0.0, 0.0
+        watched = psutil.Process(process.pid)
         while process.poll() is None:
             try:
-                own = max(own, watched.memory_info().rss / 2**20)
-                times = watched.cpu_times()
-                cpu_s = times.user + times.system + times.children_user + times.children_system
+                memory, times = watched.memory_info(), watched.cpu_times()
             except psutil.Error:
                 break
+            used["peak_mb"] = max(used["peak_mb"], memory.rss / 2**20)
+            used["private_mb"] = max(used["private_mb"], (memory.rss - memory.shared) / 2**20)
+            used["cpu_s"] = times.user + times.system + times.children_user + times.children_system
             total = 0
             for child in watched.children(recursive=True):
                 try:
                     total += child.memory_info().rss
                 except psutil.Error:  # it has ended
                     continue
-            children = max(children, total / 2**20)
+            used["children_mb"] = max(used["children_mb"], total / 2**20)
             time.sleep(0.2)
         if process.wait() != 0:
             err.seek(0)
             raise RuntimeError(f"status {process.returncode}: {err.read()[-2000:]}")
         out.seek(0)
-        return out.read().strip().splitlines()[-1], own, children, cpu_s
+        return out.read().strip().splitlines()[-1], used
 
 
 def make_words() -> list[str]:
@@ -213,9 +225,11 @@ def put_embeddings(place: Path, settings: Sequence[str]) -> None:
 
 
 def exponent(found: Sequence[Figures], stage: str) -> float:
-    """Of the power of the rows by which the seconds of a stage grow, from the second size on where there are three."""
+    """Of the power of the rows by which the seconds of a stage, or "cpu" seconds, grow, from the second size on where there
+    are three."""
     used = found[1:] if len(found) > 2 else found
-    rows, seconds = ([each["rows"] for each in used], [max(each["seconds"][stage], 0.01) for each in used])
+    spent = [each["cpu_s"] if stage == "cpu" else each["seconds"][stage] for each in used]
+    rows, seconds = [each["rows"] for each in used], [max(each, 0.01) for each in spent]
     return float(np.polyfit(np.log(rows), np.log(seconds), 1)[0])
 
 
@@ -223,20 +237,23 @@ def draw(found: Sequence[Figures], path: Path, name: str) -> None:
     """Seconds by stage, and memory, over the rows, both axes by powers of ten."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    figure = Figure(figsize=(9, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     rows = np.array([each["rows"] for each in found])
     for stage in (*STAGES, "total"):
         seconds = [each["seconds"][stage] for each in found]
         left.plot(rows, seconds, "o-", label=stage, linewidth=2 if stage == "total" else 1)
-    total = found[-1]["seconds"]["total"]
-    left.plot(rows, total * rows / rows[-1], "k:", linewidth=1, label="linear")
+    cpu = [each["cpu_s"] for each in found]
+    left.plot(rows, cpu, "s--", color="black", linewidth=1, label="CPU seconds of all")
+    left.plot(rows, cpu[-1] * rows / rows[-1], "k:", linewidth=1, label="linear")
     left.set(xscale="log", yscale="log", xlabel="rows", ylabel="seconds", title=f"{name}: seconds by stage")
-    left.legend(fontsize=8)
+    left.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=4)
     right.plot(rows, [each["peak_mb"] for each in found], "o-", label="the process")
+    right.plot(rows, [each["private_mb"] for each in found], "o-", label="the process, without pages of files")
     right.plot(rows, [each["children_mb"] for each in found], "o-", label="its children together")
+    right.axhline(2048, color="black", linestyle=":", linewidth=1, label="2 GB")
     right.set(xscale="log", xlabel="rows", ylabel="MiB", ylim=(0, None), title="peak memory")
-    right.legend(fontsize=8)
+    right.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2)
     figure.savefig(path, dpi=110)
 
 

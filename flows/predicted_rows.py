@@ -16,7 +16,7 @@ from tasks.contract import read_table
 from tasks.ingest.ingest import POSITIONS
 from tasks.ingest.manifest.carried_columns import CarriedColumns
 from tasks.modeling.card import ModelCard
-from tasks.modeling.training_rows import Seen, are_known, contents_of, read_seen
+from tasks.modeling.training_rows import Seen, are_among, are_known, contents_of, digest_texts, read_seen
 from tasks.problems.registry import problem_of
 from tasks.samples import Samples
 from tasks.store import Store
@@ -108,9 +108,9 @@ class PredictedRows:
 
 def known_to(seen: Seen, samples: Samples, card: ModelCard) -> NDArray[np.bool_]:
     """(N,) whether the model was trained or validated on each row: by its content, by its id where that tells no rows apart."""
-    contents = contents_of(samples, card.modalities)
-    has_content = np.array([content is not None for content in contents], bool)  # an id may be any table's row number
-    return np.where(has_content, are_known(contents, seen.contents), are_known(samples.ids, seen.ids))
+    contents = digest_texts(contents_of(samples, card.modalities))
+    has_content = contents.any(axis=1)  # an id may be any table's row number
+    return np.where(has_content, are_among(contents, seen.contents), are_known(samples.ids, seen.ids))
 
 
 def _columns(table: pa.Table) -> dict[str, pa.Array]:

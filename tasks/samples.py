@@ -5,6 +5,7 @@ A column is read when it is first asked for, and kept; a selection of the rows s
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -21,12 +22,14 @@ from data_contracts.modalities import in_order
 from data_contracts.refs import InputName, Split
 from tasks.contract import read_table, require_contract
 from tasks.errors import EnvironmentFailed
-from tasks.store import verified_digest
+from tasks.part_index import digest_array
+from tasks.store import canonical_json, verified_digest
 
 SAMPLES = "samples.parquet"
 NEAR_DUPLICATES = "near_duplicates.parquet"
 METADATA = "metadata.parquet"
 """The columns that samples carry along, beside them."""
+_DIGESTED_ROWS = 50_000
 T = TypeVar("T")
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
@@ -39,6 +42,8 @@ class Samples:
         self._load: Callable[[str], pa.Array] = lambda name: table[name].combine_chunks()
         self._rows: int = table.num_rows
         self._columns: dict[str, pa.Array] = {}
+        self._chosen_from: tuple[Samples, pa.Array] | None = None
+        """What was read, and the positions in it of these rows."""
         self.names: tuple[str, ...] = tuple(table.column_names)
         """Of all columns."""
 
@@ -128,6 +133,18 @@ class Samples:
         """These columns, as Arrow has them."""
         return pa.Table.from_arrays([self.column(name) for name in names], names=list(names))
 
+    def digest(self, names: Sequence[str]) -> str:
+        """digest_json of these columns as lists by their names, of which a part is in memory as Python's."""
+        digest = hashlib.sha256()
+        for column, name in enumerate(sorted(names)):
+            digest.update(f"{'{,'[column > 0]}{canonical_json(name)}:[".encode())
+            for start in range(0, len(self), _DIGESTED_ROWS):
+                cells = self.column(name).slice(start, _DIGESTED_ROWS).to_pylist()
+                digest.update(("," * (start > 0) + canonical_json(cells)[1:-1]).encode())
+            digest.update(b"]")
+        digest.update(b"}")
+        return digest.hexdigest()
+
     def _list(self, name: str) -> list[Any]:
         found: list[Any] = self.column(name).to_pylist()
         return found
@@ -142,7 +159,13 @@ class Samples:
     def _take(
         self, places: pa.Array
     ) -> Samples:  # of Arrow's own: what turns others into Arrow, or back, imports pandas
-        return self._of(lambda name: self.column(name).take(places), self.names, len(places))
+        read, before = self._chosen_from or (self, None)
+        of_all = (
+            places if before is None else before.take(places)
+        )  # not by way of this selection, which would keep its own
+        found = self._of(lambda name: read.column(name).take(of_all), self.names, len(places))
+        found._chosen_from = read, of_all
+        return found
 
     def where(self, chosen: NDArray[np.bool_]) -> Samples:
         """The rows of which this (N,) is true."""
@@ -150,7 +173,7 @@ class Samples:
 
     def of_split(self, *splits: Split) -> Samples:
         """The rows of these splits."""
-        return self.where(np.isin(np.array(self.splits, object), splits))
+        return self._take(pc.indices_nonzero(pc.is_in(self.column("split"), value_set=digest_array(splits))))
 
     def sorted_by_id(self) -> Samples:
         """All rows, in the order of their ids."""

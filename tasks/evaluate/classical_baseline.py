@@ -18,7 +18,8 @@ from data_contracts.refs import Frozen, InputName, ValidatedRef
 from tasks import progress
 from tasks.config import RunConfig
 from tasks.errors import EnvironmentFailed
-from tasks.evaluate.linear_baseline import Table, best_of_grid, make_tables, scaling_of, within_budget
+from tasks.evaluate.baseline_tables import Table, make_tables, scaling_of
+from tasks.evaluate.linear_baseline import best_of_grid, within_budget
 from tasks.fingerprint import code_fingerprint
 from tasks.media.media_store import MediaReader
 from tasks.modalities import joined, spec_of

@@ -6,7 +6,7 @@ A head that a linear model beats is badly trained. So every run whose modalities
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,18 +16,14 @@ from numpy.typing import NDArray
 from data_contracts.baselines import LinearBaseline
 from data_contracts.refs import FeatureRef, InputName, ValidatedRef
 from tasks import progress
+from tasks.evaluate.baseline_tables import BaselineRows, Floats, Table
 from tasks.evaluate.comparison import ComparisonRows
 from tasks.evaluate.scorers import Columns
-from tasks.modalities import spec_of
 from tasks.modeling.card import ModelCard
-from tasks.modeling.features import FeatureTable, Inputs
 from tasks.problems.metric import Indices
 from tasks.problems.registry import problem_of
 from tasks.problems.scoring import AnyScorer
-from tasks.samples import Samples
 from tasks.store import Store
-
-Floats = NDArray[np.float32]
 
 # Regularisation, weakest last. On standardised features the best C falls with their number: 0.001 for 1,280 of
 # mobilenet_v2, about 0.1 for the 384 of a sentence encoder (benchmarks/linear_baseline.py).
@@ -41,22 +37,6 @@ TOLERANCE = 1e-4
 THREADS = 1
 # Training rows x width x classes that are fitted in about a minute of CPU; of more, a share of the rows is used.
 BUDGET = 1_000_000_000
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows of one split as a classifier of scikit-learn takes them."""
-
-    features: Floats
-    """(N, D): the modalities beside each other, zeros where one is missing, and per modality whether it is there."""
-    truth: Indices
-    """(N,) positions in the labels."""
-    weights: NDArray[np.float64]
-    """(N,)"""
-
-    def take(self, rows: Indices) -> Table:
-        """Some of the rows."""
-        return Table(self.features[rows], self.truth[rows], self.weights[rows])
 
 
 @dataclass(frozen=True)
@@ -86,19 +66,26 @@ def fit_linear_baseline(
     `labels` are those of the model; the probabilities of the test rows come in the samples' order.
     """
     progress.report("evaluate", 0, len(GRID), "logistic regression")
-    tables = read_tables(valid, features, labels, store)
-    train = tables["train"]
-    if len(np.unique(train.truth)) < 2:
+    notes: list[str] = []
+    tables = _read_within_budget(BaselineRows.read(valid, features, labels, store), len(labels), seed, notes)
+    if tables is None:
         return None
-    notes = []
-    chosen = within_budget(len(train.truth), train.features.shape[1] * len(labels), seed)
-    if len(chosen) < len(train.truth):
-        notes.append(f"fitted on {len(chosen):,} of {len(train.truth):,} training rows, so that it takes no longer")
-    fitted = best_of_grid(train.take(chosen), tables["val"], tables["test"].features, len(labels), notes)
+    train = tables["train"]
+    fitted = best_of_grid(train, tables["val"], tables["test"].features, len(labels), notes)
     progress.report("evaluate", len(GRID), len(GRID), "logistic regression")
     probabilities, c = fitted
-    width = train.features.shape[1]
-    return Fitted(probabilities, c, len(chosen), width, tuple(notes))
+    return Fitted(probabilities, c, len(train.truth), train.features.shape[1], tuple(notes))
+
+
+def _read_within_budget(rows: BaselineRows, classes: int, seed: int, notes: list[str]) -> dict[str, Table] | None:
+    """The splits as tables, with a note where only some train rows are fitted; None where these hold fewer than two classes."""
+    train = rows.places["train"]
+    if len(np.unique(rows.truth[train])) < 2:
+        return None
+    chosen = train[within_budget(len(train), rows.width * classes, seed)]
+    if len(chosen) < len(train):
+        notes.append(f"fitted on {len(chosen):,} of {len(train):,} training rows, so that it takes no longer")
+    return rows.tables(chosen)
 
 
 def read_tables(
@@ -106,30 +93,8 @@ def read_tables(
 ) -> dict[str, Table]:
     """Every split as a table, standardised by the train rows; rows whose label the model does not know are left out of
     train and val."""
-    samples = Samples.read(store.path(valid.uri))
-    known = np.isin(samples.labels, labels)
-    samples = samples.where(known | (np.array(samples.splits) == "test"))
-    inputs = Inputs.load(samples, features, store)
-    parts = [(_dense(inputs, name), scaling_of(name, features[name].encoder)) for name in inputs.tables]
-    return make_tables(samples, labels, [*parts, (_presence(list(inputs.places.values())), 1.0)])
-
-
-def scaling_of(name: InputName, encoder: str) -> float:
-    """The power of their deviation by which features are divided: 1 but for some classical ones."""
-    power = spec_of(name).classical_scaling if encoder == "classical" else None
-    return 1.0 if power is None else power
-
-
-def make_tables(samples: Samples, labels: tuple[str, ...], parts: Sequence[tuple[Floats, float]]) -> dict[str, Table]:
-    """The same of (N, D) features, each with the power of its scaling; what is handed in is scaled in place."""
-    split = np.array(samples.splits)
-    for part, power in parts:
-        _standardise(part, split == "train", power)
-    matrix = np.concatenate([part for part, _ in parts], axis=1)
-    position = {label: index for index, label in enumerate(labels)}
-    truth = np.array([position.get(label, -1) for label in samples.labels], np.int64)
-    whole = Table(matrix, truth, samples.weights)
-    return {name: whole.take(np.flatnonzero(split == name)) for name in ("train", "val", "test")}
+    rows = BaselineRows.read(valid, features, labels, store)
+    return rows.tables(rows.places["train"])
 
 
 def within_budget(rows: int, cost_per_row: int, seed: int, budget: int | None = None) -> Indices:
@@ -191,34 +156,6 @@ def _spread(probabilities: NDArray[Any], own: Indices, classes: int) -> NDArray[
     found = np.zeros((len(probabilities), classes))
     found[:, own] = probabilities
     return found
-
-
-def _dense(inputs: Inputs, name: InputName) -> Floats:
-    """(N, D) float32, zeros where the modality is missing."""
-    table: FeatureTable = inputs.tables[name]
-    taken = table.take(inputs.places[name])
-    flat = taken.values.reshape(len(taken.rows), -1)
-    dense = np.zeros((inputs.rows, flat.shape[1]), np.float32)
-    dense[taken.rows] = flat
-    return dense
-
-
-def _presence(places: Sequence[Indices]) -> Floats:
-    """(N, K) 1 where the modality is there; a column that says nothing is left out."""
-    columns = [each >= 0 for each in places]
-    telling = [column for column in columns if not column.all()]
-    return np.stack(telling, axis=1).astype(np.float32) if telling else np.zeros((len(places[0]), 0), np.float32)
-
-
-def _standardise(matrix: Floats, train: NDArray[np.bool_], power: float) -> None:
-    """Mean 0 and, of power 1, deviation 1 on the train rows, in place, a block of columns at a time; constant columns
-    become 0."""
-    for start in range(0, matrix.shape[1], 256):
-        block = matrix[:, start : start + 256]
-        seen = block[train]
-        mean, deviation = seen.mean(axis=0, dtype=np.float64), seen.std(axis=0, dtype=np.float64)
-        block -= mean.astype(np.float32)
-        block /= np.where(deviation > 0, deviation**power, 1).astype(np.float32)
 
 
 def measure_linear(

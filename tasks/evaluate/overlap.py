@@ -7,14 +7,16 @@ today's test rows may be yesterday's train rows.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from data_contracts.refs import InputName
-from tasks.modeling.training_rows import are_known, contents_of, read_seen
+from tasks.modeling.training_rows import are_among, are_known, contents_of, digest_texts, read_seen
 from tasks.problems.metric import Indices
 from tasks.samples import Samples
 
@@ -35,14 +37,14 @@ def find_seen(
     """
     seen, splits = read_seen(folder), np.array(samples.splits)
     learned, test = np.isin(splits, ("train", "val")), splits == "test"
-    held = dict(zip(theirs.ids, contents_of(theirs, modalities), strict=True))
-    contents = [held.get(name) for name in samples.ids]
-    known = are_known(samples.ids, seen.ids) | are_known(contents, seen.contents)
+    held = digest_texts(itertools.chain(contents_of(theirs, modalities), [None]))
+    places = pc.index_in(samples.column("id"), value_set=theirs.column("id"))
+    contents = held[np.asarray(places.fill_null(len(theirs)))]
+    known = are_known(samples.ids, seen.ids) | are_among(contents, seen.contents)
     of_group = are_known(samples.groups, seen.groups) if "group" in samples.names else np.zeros(len(samples), bool)
     count = int(numbers.max(initial=-1)) + 1
     theirs_seen = np.bincount(numbers, known | of_group, count) > 0
     ours_seen = np.bincount(numbers, learned, count) > 0
-    repeated = {content for content, own in zip(contents, learned, strict=True) if own and content is not None}
-    itself = known & np.array([content not in repeated for content in contents], bool)
+    itself = known & ~are_among(contents, contents[learned])
     by_cluster = (theirs_seen & ~ours_seen)[numbers]
     return np.asarray(test & (itself | by_cluster))

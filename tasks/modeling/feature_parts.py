@@ -1,10 +1,13 @@
-"""The stored parts of features as one numpy array, read a batch at a time: memory holds the values once, and one batch.
+"""The stored parts of features as one numpy array, read a batch at a time: memory holds the values once, and one batch; of
+more than MAPPED_BYTES a file holds them, and memory what the system leaves of it.
 
 Arrow's lists have offsets of 32 bits, so that one list of all features would end at 2^31 values: 14,266 pictures of 224 px.
 """
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +18,7 @@ import pyarrow.parquet as pq
 
 from data_contracts.refs import FeatureRef
 from tasks.contract import require_contract
+from tasks.drafts import naming_full_disk
 from tasks.errors import DataError, EnvironmentFailed
 from tasks.parquet_parts import find_values, read_float32
 from tasks.part_index import DigestPlaces
@@ -22,6 +26,8 @@ from tasks.store import Store
 
 BATCH_BYTES = 4 << 20
 """Of stored values that are decoded at once, which takes ten times as much; a batch has at least one row."""
+MAPPED_BYTES = 1 << 30
+"""Values that are more are memory-mapped."""
 _BUFFER_BYTES = 1 << 20  # without it the whole column is read before any of it is decoded
 
 
@@ -55,7 +61,7 @@ def read_part(store: Store, uri: str, only: DigestPlaces | None) -> Part:
 
 def read_values(parts: Sequence[Part], size: int, ref: FeatureRef) -> npt.NDArray[np.generic]:
     """(size,) the values of all wanted rows, one after the other; DataError where there are more or fewer than `size`."""
-    values = np.empty(size, ref.dtype)
+    values = _make_room(size, ref, parts[0].store)
     filled = 0
     for part in parts:
         if (count := _read_whole(part, values[filled:])) is not None:
@@ -68,6 +74,22 @@ def read_values(parts: Sequence[Part], size: int, ref: FeatureRef) -> npt.NDArra
     if filled != size:
         raise DataError(f"{ref.modality} features: {filled} values do not fill the shapes in {ref.uri}; extract")
     return values
+
+
+def _make_room(size: int, ref: FeatureRef, store: Store) -> npt.NDArray[np.generic]:
+    """(size,) to be filled: in memory, or mapped to a file without a name, which is gone with the array.
+
+    EnvironmentFailed where the disk has no room for it: found later, that would end the process.
+    """
+    needed = size * np.dtype(ref.dtype).itemsize
+    if needed <= MAPPED_BYTES:
+        return np.empty(size, ref.dtype)
+    folder = store.root / "tmp"
+    with naming_full_disk(f"{ref.modality} features, {needed / 1e9:,.1f} GB of them for training to read", folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            os.posix_fallocate(file.fileno(), 0, needed)
+            return np.memmap(file, ref.dtype, "r+", shape=(size,))
 
 
 def _read_whole(part: Part, into: npt.NDArray[np.generic]) -> int | None:

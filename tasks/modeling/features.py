@@ -77,12 +77,11 @@ class FeatureTable:
 
     def locate(self, cells: pa.ChunkedArray) -> Index:
         """(N,) the position of each digest in this table, -1 where the cell is null; DataError for an unknown one."""
-        cells = cells.combine_chunks() if isinstance(cells, pa.ChunkedArray) else cells
-        found = pc.index_in(cells, value_set=self.digests, skip_nulls=True)
-        lost = int(pc.sum(pc.and_(pc.is_valid(cells), pc.is_null(found))).as_py() or 0)
+        found = DigestPlaces(self.digests).find(cells)
+        lost = int((found < 0).sum()) - cells.null_count
         if lost:
             raise DataError(f"{self.modality} features: {lost} of {len(cells)} samples have none; run extract again")
-        return np.asarray(found.fill_null(-1)).astype(np.int64)
+        return found
 
     def take(self, places: Index) -> Padded:
         """The features at these positions, those that are -1 left out."""
@@ -125,7 +124,7 @@ class Inputs:
         tables, places = {}, {}
         for name in names:
             cells = samples.column(name)
-            tables[name] = FeatureTable.load(store, features[name], only=pc.unique(cells.drop_null()))
+            tables[name] = FeatureTable.load(store, features[name], only=cells.drop_null())
             places[name] = tables[name].locate(cells)
         return cls(tables, places, len(samples))
 

@@ -33,13 +33,14 @@ def predictions_table(
     `modalities` are those that the model reads. Samples of which inputs are generated have one more column, which names them.
     """
     predicted, probability = answer_column(card, 0, outputs)
+    flat = pa.array(outputs.astype(np.float32).reshape(-1))
     columns = {
         "id": samples.column("id"),
         "label": pa.array(samples.targets(0, ""), pa.string()),
         "predicted": pa.array(predicted, pa.string()),
         "targets": pa.array(answer_others(card, outputs), pa.string()),
         "probability": pa.array([None] * len(predicted) if probability is None else probability, pa.float32()),
-        "probabilities": pa.array(list(outputs.astype(np.float32)), pa.list_(pa.float32())),
+        "probabilities": pa.FixedSizeListArray.from_arrays(flat, outputs.shape[1]).cast(pa.list_(pa.float32())),
         "modalities": present_modalities(samples, modalities),
     }
     schema = predictions_schema()

@@ -9,9 +9,11 @@ are chosen by a hash of their id.
 from __future__ import annotations
 
 import hashlib
+import heapq
+import itertools
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,10 +81,10 @@ def choose(samples: Samples, most: int) -> Samples:
     return samples.take(choose_places(samples.ids, most))
 
 
-def choose_places(ids: Sequence[str], most: int) -> list[int]:
+def choose_places(ids: Iterable[str], most: int) -> list[int]:
     """The positions of at most so many rows, in the order of a hash of their id."""
-    keys = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in ids]
-    return sorted(range(len(keys)), key=keys.__getitem__)[:most]
+    keys = (hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in ids)
+    return [place for _, place in heapq.nsmallest(most, zip(keys, itertools.count(), strict=False))]
 
 
 def _measure(whole: Profile, name: InputName, spec: EncoderSpec, samples: Samples, media: str, store: Store) -> None:

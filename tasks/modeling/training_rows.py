@@ -12,11 +12,13 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from data_contracts.refs import InputName, Split
@@ -28,6 +30,7 @@ from tasks.samples import Samples
 ROWS = "rows.safetensors"
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 _BYTES = 16
+_HELD_ROWS = 50_000
 _SEEN = "seen."
 _GROUPS = "groups."
 _TRAINED = "train.rows"
@@ -57,26 +60,24 @@ def write_rows(
     """
     from safetensors.numpy import save
 
-    ids, splits = samples.ids, samples.splits
-    held = {split: _digests(i for i, own in zip(ids, splits, strict=True) if own == split) for split in SPLITS}
-    sided = set(zip(samples.groups, splits, strict=True)) if "group" in samples.names else set()
-    held_groups = {
-        f"{_GROUPS}{split}": _digests(group for group, own in sided if group is not None and own == split)
-        for split in SPLITS
-    }
+    of_split = {split: samples.of_split(split) for split in SPLITS}
+    has_groups = "group" in samples.names
+    digests: dict[str, Digests] = {split: _sorted(_cells(rows, "id")) for split, rows in of_split.items()}
+    for split, rows in of_split.items():
+        groups = pc.unique(rows.column("group").drop_null()).to_pylist() if has_groups else []
+        digests[f"{_GROUPS}{split}"] = _sorted(groups)
     learned = samples.of_split("train", "val")
-    groups = learned.groups if "group" in learned.names else []
-    seen: dict[str, Sequence[str | None]] = {
-        "ids": learned.ids,
+    seen: dict[str, Iterable[str | None]] = {
+        "ids": _cells(learned, "id"),
         "contents": contents_of(learned, modalities),
-        "groups": sorted({*filter(None, groups)}),
+        "groups": pc.unique(learned.column("group")).to_pylist() if has_groups else [],
     }
-    trained = {_TRAINED: _digests(_describe(samples.of_split("train"), modalities))}
-    digests = {f"{_SEEN}{name}": _digests(filter(None, texts)) for name, texts in seen.items()}
-    if continued_from is not None:
-        earlier = read_seen(continued_from)
-        digests = {key: _merged(own, getattr(earlier, key.removeprefix(_SEEN))) for key, own in digests.items()}
-    path.write_bytes(save({name: _array(found) for name, found in (held | held_groups | trained | digests).items()}))
+    earlier = None if continued_from is None else read_seen(continued_from)
+    for name, texts in seen.items():
+        own = _sorted(filter(None, texts))
+        digests[f"{_SEEN}{name}"] = own if earlier is None else _merged(own, getattr(earlier, name))
+    digests[_TRAINED] = _sorted(_describe(of_split["train"], modalities))
+    path.write_bytes(save(digests))
 
 
 def read_rows(folder: Path) -> Known:
@@ -124,23 +125,31 @@ def find_splits(ids: Sequence[str], groups: Sequence[str | None], folder: Path) 
     return found
 
 
-def _describe(samples: Samples, modalities: Sequence[InputName]) -> list[str]:
+def _describe(samples: Samples, modalities: Sequence[InputName]) -> Iterator[str]:
     """(N,) id, labels, weight and canonical media of each row, as one text."""
     names = ("id", "label", "targets", "weight", *modalities)
-    columns = [samples.column(name).to_pylist() if name in samples.names else [None] * len(samples) for name in names]
-    return [json.dumps(row) for row in zip(*columns, strict=True)]
+    for row in zip(*(_cells(samples, name) for name in names), strict=True):
+        yield json.dumps(row)
 
 
-def contents_of(samples: Samples, modalities: Sequence[InputName]) -> list[str | None]:
+def contents_of(samples: Samples, modalities: Sequence[InputName]) -> Iterator[str | None]:
     """(N,) the canonical media of these inputs, as one text; None where a row has none that tells rows apart."""
-    media = [samples.digests(name) if name in samples.names else [None] * len(samples) for name in modalities]
     identifying = [spec_of(name).identifies for name in modalities]  # by a few columns no sample is known
-    return [
-        " ".join(f"{name}:{digest}" for name, digest in zip(modalities, row, strict=True) if digest)
-        if any(itertools.compress(row, identifying))
-        else None
-        for row in (zip(*media, strict=True) if media else [()] * len(samples))
-    ]
+    media = [_cells(samples, name) for name in modalities]
+    for row in zip(*media, strict=True) if media else itertools.repeat((), len(samples)):
+        telling = any(itertools.compress(row, identifying))
+        named = zip(modalities, row, strict=True)
+        yield " ".join(f"{name}:{digest}" for name, digest in named if digest) if telling else None
+
+
+def _cells(samples: Samples, name: str) -> Iterator[Any]:
+    """(N,) of a column, of which a part is in memory as Python's; None where it is not there."""
+    if name not in samples.names:
+        yield from itertools.repeat(None, len(samples))
+        return
+    column = samples.column(name)
+    for start in range(0, len(column), _HELD_ROWS):
+        yield from column.slice(start, _HELD_ROWS).to_pylist()
 
 
 def _load(path: Path) -> dict[str, Digests]:
@@ -154,23 +163,44 @@ def _load(path: Path) -> dict[str, Digests]:
     return held
 
 
-def _merged(own: list[bytes], earlier: Digests) -> list[bytes]:
-    return sorted({*own, *(row.tobytes() for row in earlier)})
-
-
 def are_known(texts: Iterable[str | None], digests: Digests) -> NDArray[np.bool_]:
     """(N,) whether each id, content or group is among the digests (M, 16); None is not."""
-    known = {row.tobytes() for row in digests}
-    return np.array([each is not None and _digest(each) in known for each in texts], bool)
+    return are_among(digest_texts(texts), digests)
 
 
-def _digests(ids: Iterable[str]) -> list[bytes]:
-    return sorted(_digest(each) for each in ids)
+def are_among(digests: Digests, known: Digests) -> NDArray[np.bool_]:
+    """(N,) whether each of the digests (N, 16) is among those that are known (M, 16); zeros are not."""
+    keys, held = _keys(digests), np.sort(_keys(known), kind="stable")
+    if not len(held):
+        return np.zeros(len(keys), bool)
+    places = np.minimum(np.searchsorted(held, keys), len(held) - 1)
+    return np.asarray((held[places] == keys) & (keys != b""))
+
+
+def digest_texts(texts: Iterable[str | None]) -> Digests:
+    """(N, 16) of each text in its place; zeros for None."""
+    found = bytearray()
+    for text in texts:
+        found += bytes(_BYTES) if text is None else _digest(text)
+    return np.frombuffer(found, np.uint8).reshape(-1, _BYTES)
+
+
+def _sorted(texts: Iterable[str | None]) -> Digests:
+    return _rows(np.sort(_keys(digest_texts(texts))))
+
+
+def _merged(own: Digests, earlier: Digests) -> Digests:
+    return _rows(np.unique(np.concatenate([_keys(own), _keys(earlier)])))
+
+
+def _keys(digests: Digests) -> NDArray[np.bytes_]:
+    """(N,) the same bytes as values that NumPy compares and sorts."""
+    return np.ascontiguousarray(digests).view(f"S{_BYTES}").reshape(-1)
+
+
+def _rows(keys: NDArray[np.bytes_]) -> Digests:
+    return keys.view(np.uint8).reshape(-1, _BYTES)
 
 
 def _digest(text: str) -> bytes:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:_BYTES]
-
-
-def _array(digests: list[bytes]) -> Digests:
-    return np.frombuffer(b"".join(digests), np.uint8).reshape(-1, _BYTES)

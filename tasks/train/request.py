@@ -17,7 +17,7 @@ from tasks.config import RunConfig
 from tasks.modeling.row_clusters import clusters_of, number_clusters
 from tasks.problems.metric import Indices
 from tasks.samples import Samples, digest_of, read_near_duplicates
-from tasks.store import Store, digest_json
+from tasks.store import Store
 
 RENDEZVOUS = "CROSSMODAL_RENDEZVOUS"
 """In the environment of processes that train together: the file through which they find each other, as a URI."""
@@ -74,8 +74,9 @@ def digest_samples(valid: ValidatedRef, features: Mapping[InputName, FeatureRef]
 def _digest(folder: Path, sha256: str, names: tuple[InputName, ...]) -> str:
     """Of the table with this digest: it is asked for by the plan, by Prefect's cache key, and by the stage itself."""
     seen = Samples.read(folder).of_split("train", "val").sorted_by_id()
-    read = seen.table(["id", "label", "targets", "split", "weight", *names]).to_pydict()
-    groups = seen.groups if "group" in seen.names else []
-    if any(group is not None for group in groups):  # that the temperature is cross-validated by
-        read["group"] = groups
-    return digest_json(read)
+    read = ["id", "label", "targets", "split", "weight", *names]
+    if (
+        "group" in seen.names and seen.column("group").is_valid().true_count
+    ):  # that the temperature is cross-validated by
+        read.append("group")
+    return seen.digest(read)

@@ -13,6 +13,7 @@ from data_contracts.tables import samples_schema
 from tasks import samples as module
 from tasks.errors import EnvironmentFailed
 from tasks.samples import SAMPLES, Samples, digest_of
+from tasks.store import digest_json
 
 ROWS = [
     {"id": "c", "label": "x", "split": "test", "weight": 1.0, "row": 3, "image": "i3", "group": "g"},
@@ -44,6 +45,7 @@ def test_rows_are_chosen(folder: Path) -> None:
     samples = Samples.read(folder)
     assert samples.sorted_by_id().ids == ["a", "b", "c"]
     assert samples.of_split("val", "train").ids == ["a", "b"]
+    assert samples.of_split().ids == []
     assert samples.of_split("train", "test").sorted_by_id().digests("image") == [None, "i3"]
     assert samples.where(samples.has("image")).take([1]).ids == ["b"]
     assert samples.where(np.zeros(3, bool)).count_splits() == {"train": 0, "val": 0, "test": 0}
@@ -66,6 +68,24 @@ def test_a_column_is_read_once_and_only_when_it_is_asked_for(folder: Path, monke
     assert samples.ids == ["c", "a", "b"]
     assert samples.sorted_by_id().of_split("val").ids == ["b"]
     assert read == ["split", "id"]
+
+
+def test_a_selection_of_a_selection_keeps_no_column_in_between(folder: Path) -> None:
+    samples = Samples.read(folder)
+    between = samples.of_split("train", "test").sorted_by_id()
+    last = between.take([1])
+    assert (last.ids, last.digests("image")) == (["c"], ["i3"])
+    assert "image" in samples._columns
+    assert "image" not in between._columns
+    assert between.take([1, 0]).take([1]).where(np.array([True])).digests("image") == [None]
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 50_000])
+def test_columns_are_digested_as_their_json(folder: Path, monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    monkeypatch.setattr(module, "_DIGESTED_ROWS", at_once)
+    samples, names = Samples.read(folder), ["weight", "id", "targets", "image"]
+    for rows in (samples, samples.take([])):
+        assert rows.digest(names) == digest_json(rows.table(names).to_pydict())
 
 
 @pytest.mark.parametrize("content", [None, b"", b"PAR1 no table"])

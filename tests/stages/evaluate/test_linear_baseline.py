@@ -17,9 +17,10 @@ from sklearn.preprocessing import StandardScaler
 from data_contracts.refs import CleanRef, FeatureRef, InputName, RowCounts, ValidatedRef
 from data_contracts.tables import features_schema, samples_schema
 from tasks import progress
-from tasks.evaluate import linear_baseline
+from tasks.evaluate import baseline_tables, linear_baseline
 from tasks.evaluate.linear_baseline import fit_linear_baseline, read_tables, reads_embeddings, within_budget
 from tasks.modeling.card import ModelCard
+from tasks.samples import Samples
 from tasks.store import Store, digest_json
 from tests.support.cards import card_of
 
@@ -150,7 +151,7 @@ def test_of_equally_accurate_models_the_weighted_loss_decides(tmp_path: Path, we
     tables = read_tables(world.valid, world.features, LABELS, world.store)
     wrong = np.arange(60) % 2 == 0
     truth = np.where(wrong, (tables["val"].truth + 1) % 3, tables["val"].truth)
-    val = linear_baseline.Table(tables["val"].features, truth, np.where(wrong, weight_of_wrong, 1.0))
+    val = baseline_tables.Table(tables["val"].features, truth, np.where(wrong, weight_of_wrong, 1.0))
     assert linear_baseline.best_of_grid(tables["train"], val, tables["test"].features, 3, [])[1] == c
 
 
@@ -214,6 +215,38 @@ def test_every_column_is_standardised_and_a_constant_one_is_nothing(tmp_path: Pa
     found = np.concatenate([tables[split].features for split in ("train", "val", "test")])[:, :300]
     assert (found[:, 290] == 0).all()
     assert np.allclose(found, StandardScaler().fit(world.image[:120]).transform(world.image), atol=1e-3)
+
+
+@pytest.mark.parametrize("rows", [7, 4096])
+def test_blocks_of_rows_are_standardised_as_all_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    world = Wide(tmp_path)
+    monkeypatch.setattr(baseline_tables, "CHUNK", rows)
+    tables = read_tables(world.valid, world.features, LABELS, world.store)
+    text = np.where(world.missing[:, None], 0, world.text)
+    presence = (~world.missing[:, None]).astype(np.float32)
+    samples = Samples.read(world.store.path(world.valid.uri))
+    whole = baseline_tables.make_tables(samples, LABELS, [(world.image, 1.0), (text, 1.0), (presence, 1.0)])
+    for split in ("train", "val", "test"):
+        np.testing.assert_array_equal(tables[split].features, whole[split].features)
+
+
+def test_rows_beyond_the_budget_are_not_copied_and_scale_those_that_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = Wide(tmp_path)
+    seen: list[np.ndarray] = []
+    fit = linear_baseline.best_of_grid
+    monkeypatch.setattr(linear_baseline, "BUDGET", 50 * 304 * 3)
+    monkeypatch.setattr(
+        linear_baseline, "best_of_grid", lambda train, *rest: (seen.append(train.features), fit(train, *rest))[1]
+    )
+    fitted = world.fit()
+    assert fitted.rows == 50
+    chosen = within_budget(120, 304 * 3, 0)
+    whole = read_tables(world.valid, world.features, LABELS, world.store)["train"].features
+    np.testing.assert_array_equal(seen[0], whole[chosen])
 
 
 def test_rows_of_labels_that_the_model_does_not_know_are_test_rows_alone(tmp_path: Path) -> None:

@@ -1,3 +1,5 @@
+import errno
+import os
 import subprocess
 import sys
 
@@ -51,6 +53,44 @@ def test_many_small_batches_give_what_one_gives(store, make_features, monkeypatc
         padded = table.take(table.locate(pa.array([digests[n] for n in kept])))
         for place, number in enumerate(kept):
             np.testing.assert_array_equal(padded.values[place, : padded.lengths[place]], sounds[number])
+
+
+def test_many_values_are_mapped_from_a_file_that_goes_with_them(store, make_features, monkeypatch):
+    rng = np.random.default_rng(1)
+    vectors = [rng.normal(size=(1, 5)).astype(np.float32) for _ in range(9)]
+    ref, digests = make_features("image", vectors)
+    for only in (None, pa.array(digests[2:7])):
+        in_memory = FeatureTable.load(store, ref, only)
+        with monkeypatch.context() as patch:
+            patch.setattr(feature_parts, "MAPPED_BYTES", in_memory.values.nbytes - 1)
+            mapped = FeatureTable.load(store, ref, only)
+        assert _is_mapped(mapped.values)
+        assert not _is_mapped(in_memory.values)
+        np.testing.assert_array_equal(mapped.values, in_memory.values)
+        places = mapped.locate(pa.array(digests[3:6]))
+        np.testing.assert_array_equal(mapped.take(places).values, in_memory.take(places).values)
+        assert list((store.root / "tmp").iterdir()) == [], "nothing is left where the process is killed"
+
+
+def test_a_disk_without_room_for_them_is_told_beforehand(store, make_features, monkeypatch):
+    ref, _ = make_features("image", [np.zeros((1, 5), np.float32)])
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(feature_parts, "MAPPED_BYTES", 1)
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(
+        EnvironmentFailed, match=r"image features, .* GB of them .*: No space left on device .*free space"
+    ):
+        FeatureTable.load(store, ref)
+
+
+def _is_mapped(values):
+    """Whether an array, or what it is a view of, lies in a file."""
+    while values is not None and not isinstance(values, np.memmap):
+        values = getattr(values, "base", None)
+    return values is not None
 
 
 @pytest.mark.parametrize("kept", [range(9), [4], [0, 8]])

@@ -37,6 +37,7 @@ def card(labels: Sequence[str], **changes: Any) -> ModelCard:
 
 def test_a_row_has_its_answer_its_probability_and_what_it_is_made_from(tmp_path: Path) -> None:
     table = predictions_table(SAMPLES, OUTPUTS, card(("cat", "dog")), ("image", "audio"))
+    assert predictions_table(SAMPLES.take([]), OUTPUTS[:0], card(("cat", "dog")), ("image",)).num_rows == 0
     write_predictions(tmp_path / "p.parquet", table)
     read = pq.read_table(tmp_path / "p.parquet")
     assert read.schema.equals(predictions_schema())
