@@ -7,6 +7,7 @@ Arrow's lists have offsets of 32 bits, so that one list of all features would en
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -88,7 +89,10 @@ def _make_room(size: int, ref: FeatureRef, store: Store) -> npt.NDArray[np.gener
     with naming_full_disk(f"{ref.modality} features, {needed / 1e9:,.1f} GB of them for training to read", folder):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
-            os.posix_fallocate(file.fileno(), 0, needed)
+            if sys.platform == "darwin":  # which has no such call
+                os.truncate(file.fileno(), needed)
+            else:
+                os.posix_fallocate(file.fileno(), 0, needed)
             return np.memmap(file, ref.dtype, "r+", shape=(size,))
 
 
