@@ -265,6 +265,25 @@ STAGES: dict[str, StageCode] = {
             "tasks.train.validation",
         ),
     ),
+    "blend": StageCode(  # of models whose keys have all that trained them
+        version=1,
+        root="tasks.train.blending",
+        modules=(
+            *_MODEL,
+            "tasks.modeling.calibration",
+            "tasks.modeling.classical",
+            "tasks.modeling.selective",
+            "tasks.train.blending",
+            "tasks.train.thresholds",
+            "tasks.train.uncertainty",
+        ),
+        libraries=("numpy", "scipy", "torch"),
+        unused=(
+            *_PRETRAINED,
+            "data_contracts.expectations.*",
+            "tasks.gate_rules",
+        ),
+    ),
     "evaluate": StageCode(
         version=2,
         root="tasks.evaluate.evaluate",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import JsonValue
 
 from data_contracts.compression import Distillation
 from data_contracts.modalities import in_order, modality_of
-from data_contracts.refs import CheckpointRef, InputName
+from data_contracts.refs import CheckpointRef, InputName, Ref
 from data_contracts.training_history import HISTORY, TrainingHistory
 from tasks.config import RunConfig
 from tasks.encoder_ids import BUILT_IN
@@ -110,7 +111,9 @@ def train(request: TrainRequest, store: Store, isolate: bool = True) -> Checkpoi
             from tasks.train.stage import run_training
 
             run_training(job, work)
-        ref = _commit(job, key, work, store)
+        start = [job.champion] if job.champion is not None and job.config.train.continue_from != "none" else []
+        learned_from = [*start, *([job.distillation.teacher] if job.distillation else [])]
+        ref = commit(job, key, base_key(job, store), learned_from, work, store)
         shutil.rmtree(work, ignore_errors=True)
     return ref
 
@@ -121,12 +124,13 @@ def forget_training(request: TrainRequest, store: Store) -> None:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _commit(job: TrainJob, key: str, work: Path, store: Store) -> CheckpointRef:
+def commit(
+    job: TrainJob, key: str, base: str | None, learned_from: Sequence[Ref], work: Path, store: Store
+) -> CheckpointRef:
+    """The model, card and history in `work` are the checkpoint under `key`; `learned_from`: other models that made it."""
     weights_sha256, card_sha256 = (digest_file(work / name) for name in FILES[:2])
     history = TrainingHistory.model_validate_json((work / HISTORY).read_text(encoding="utf-8"))
-    start = [job.champion] if job.champion is not None and job.config.train.continue_from != "none" else []
     read = [job.features[name] for name in in_order(job.features)]
-    learned_from = [*start, *([job.distillation.teacher] if job.distillation else [])]
     ref = CheckpointRef(
         uri=f"{KIND}/{key}",
         sha256=digest_json({"model": weights_sha256, "card": card_sha256}),
@@ -139,7 +143,7 @@ def _commit(job: TrainJob, key: str, work: Path, store: Store) -> CheckpointRef:
         ),
         model_sha256=weights_sha256,
         train_key=key,
-        base_key=base_key(job, store),
+        base_key=base,
         modalities=in_order(job.features),
         labels=job.valid.clean.label_targets[0].labels,
         outputs=width(job.valid.clean.label_targets),
