@@ -207,8 +207,8 @@ class TrainingHistory(Frozen):
     start: WarmStartRecord | None = None
     """None where training did not start from a champion."""
     members: tuple[Sha256, ...] = ()
-    """Of a blend the models whose answers it blends, by their weights; `epochs` and `heads` are those of the first. (): it is one
-    network."""
+    """Of a blend the models whose answers it blends, by their weights; `epochs` and `heads` are those of the first. (): it is
+    one network."""
     thresholds: ThresholdTuning | None = None
     """None where it does not ask to tune them."""
     temperature: TemperatureScaling | None = None

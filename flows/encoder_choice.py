@@ -100,7 +100,7 @@ def train_blend(
 
 def choose_encoders(valid: ValidatedRef, request: Request, stages: Stages, run_state: RunState) -> Encoders:
     """Modality to encoder where the config leaves it open, by the trainings of a retrain; they and the choice are noted in
-    `run_state`. Of models whose answers a retrain blends the better one's. Raises DataError where the rows cannot be trained on.
+    `run_state`. Of models whose answers a retrain blends the better one's. Raises DataError where rows cannot be trained on.
     """
     if not open_modalities(request.config):
         return {}
@@ -163,32 +163,36 @@ def find_choice(tried: list[Encoders], train: Train, pair: Pair, blend: Blend | 
     """The choice among models with these encoders and their blend; without `blend` among them and, where several modalities are
     open and do best under different ones, a mix of encoders.
 
-    `train` says what a model reached, `blend` what the blend of several is, `pair` how two compare; None where that is not known.
+    `train` says what a model reached, `blend` what the blend of several is, `pair` how two compare; None where it is not known.
     """
     found = [one for encoders in tried if (one := train(encoders)) is not None]
     if len(found) < len(tried):
         return None
     if any(one.why for one in found):  # the other one goes on
         return _choose(found, pair)
-    if blend is not None:
-        both = blend(tried)
-        return None if both is None else _choose(found, pair, both)
-    kinds = compared_kinds(EncoderChoice(encoders=tried[0], compared=tuple(found)))
+    if blend is None:
+        return _choose_mixed(found, train, pair)
+    both = blend(tried)
+    return None if both is None else _choose(found, pair, both)
+
+
+def _choose_mixed(found: list[ComparedEncoders], train: Train, pair: Pair) -> EncoderChoice | None:
+    one, other = (each.encoders for each in found)
+    kinds = compared_kinds(EncoderChoice(encoders=one, compared=tuple(found)))
     if len(kinds) < 2:
         return _choose(found, pair)
-    first = pair(tried[0], tried[1])
-    if first is None:
+    paired = pair(one, other)
+    if paired is None:
         return None
-    names = [[encoders[kind] for encoders in tried] for kind in kinds]
-    losses = {
-        kind: dict(zip(both, first.by_modality[kind], strict=True)) for kind, both in zip(kinds, names, strict=True)
+    losses: dict[Modality, dict[str, float]] = {
+        kind: dict(zip((one[kind], other[kind]), paired.by_modality[kind], strict=True)) for kind in kinds
     }
-    mixed = mixed_encoders(tried[0], losses)
+    mixed = mixed_encoders(one, losses)
     if mixed is not None:
         third = train(mixed)
         if third is None:
             return None
-        found.append(third)
+        found = [*found, third]
     choice = _choose(found, pair)
     return None if choice is None else choice.model_copy(update={"modality_losses": losses})
 

@@ -374,7 +374,7 @@ def test_the_blend_goes_on_unless_one_model_has_a_lower_loss_by_itself(
 ) -> None:
     both = blended([TINY, CLASSICAL])
     named = dict(zip(("tiny+tiny", "classical+classical", "+".join(both.values())), losses, strict=True))
-    alike = {kind: {name: 0.5 for name in ("tiny", "classical", BLEND)} for kind in TINY}
+    alike = {kind: dict.fromkeys(("tiny", "classical", BLEND), 0.5) for kind in TINY}
     train, pair = trainings(named, error, alike)
     asked: list[list[Encoders]] = []
 

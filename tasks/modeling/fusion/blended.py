@@ -119,16 +119,30 @@ class BlendedClassifier(FusedClassifier):
 
 
 def blended_weights(members: Sequence[FusedClassifier]) -> dict[str, Tensor]:
-    """The state of a BlendedClassifier of these models, from theirs."""
+    """The state of a BlendedClassifier of these models, from theirs; what only their training used is left out."""
     found = {}
     for place, member in enumerate(members):
         for name, tensor in member.state_dict().items():
+            if name == "log_variances":
+                continue
             part, _, rest = name.partition(".")
             owner, _, own = rest.partition(".")
             if part == "encoders" and member.specs[owner].reads == "inputs":
                 found[f"encoders.{owner}.encoders.{place}.{own}"] = tensor
             else:
                 found[f"blended.{place}.{name}"] = tensor
+    return found
+
+
+def first_member(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state of the first member, from a blend's; `blended_weights` in the other direction."""
+    found = {}
+    for name, tensor in weights.items():
+        part, owner, *rest = name.split(".")
+        if (part, owner) == ("blended", "0"):
+            found[".".join(rest)] = tensor
+        elif part == "encoders" and rest[:2] == ["encoders", "0"]:
+            found[".".join([part, owner, *rest[2:]])] = tensor
     return found
 
 

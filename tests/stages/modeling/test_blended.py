@@ -15,7 +15,7 @@ from tasks.modalities import MODALITIES
 from tasks.modeling.card import BlendMember, ModelCard
 from tasks.modeling.encoder_base import Standardised
 from tasks.modeling.encoder_spec import EncoderSpec
-from tasks.modeling.fusion.blended import Blended, BlendedClassifier, blended_weights
+from tasks.modeling.fusion.blended import Blended, BlendedClassifier, blended_weights, first_member
 from tasks.modeling.fusion.classifier import FusedClassifier, Present
 from tasks.modeling.package import build_model, load_model, save_model
 from tasks.modeling.targets import Targets
@@ -124,6 +124,13 @@ def test_it_is_one_card_and_one_file_and_loads_again(tmp_path: Path) -> None:
     assert plain.blend is None
     with pytest.raises(DataError, match="does not match"):
         load_model(tmp_path, plain)
+
+
+def test_the_network_can_be_taken_out_again() -> None:
+    models = members(("image",))
+    taken, own = first_member(blended_weights(models)), models[0].state_dict()
+    assert taken.keys() == own.keys()
+    assert all(torch.equal(taken[name], own[name]) for name in own)
 
 
 def test_members_that_read_different_embeddings_are_refused() -> None:
