@@ -16,9 +16,9 @@ from data_contracts.training_history import HISTORY, TrainingHistory
 from tasks.fingerprint import code_fingerprint
 from tasks.modeling.card import BlendMember, ModelCard, read_card
 from tasks.store import Store, canonical_json, digest_json, write_text
+from tasks.train.checkpoint import KIND, commit
 from tasks.train.paired_losses import TrainedModel
 from tasks.train.request import TrainJob, read_samples
-from tasks.train.train import KIND, commit
 
 if TYPE_CHECKING:
     from tasks.modeling.fusion.classifier import FusedClassifier
@@ -57,7 +57,7 @@ def blend_models(members: Sequence[TrainedModel], valid: ValidatedRef, store: St
         write_text(
             work / HISTORY, canonical_json(before.model_copy(update=whole).model_dump(mode="json", exclude_unset=True))
         )
-        return commit(job, key, None, refs, work, store)
+        return commit(job, key, None, refs, work, store, stage="blend")
 
 
 def _put_together(cards: Sequence[ModelCard], models: Sequence[FusedClassifier]) -> tuple[ModelCard, FusedClassifier]:
