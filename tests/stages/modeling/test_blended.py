@@ -126,6 +126,31 @@ def test_it_is_one_card_and_one_file_and_loads_again(tmp_path: Path) -> None:
         load_model(tmp_path, plain)
 
 
+def test_of_several_label_columns_only_the_first_is_divided_by_temperatures() -> None:
+    columns = [
+        {"name": "label", "labels": ["a", "b", "c"]},
+        {"name": "price", "problem": "regression", "mean": 2.0, "std": 4.0},
+    ]
+    sections = RunConfig().subset("media", "extract", "encoders", "fusion") | {"fusion": FUSIONS[0]}
+    record = {"format": 2, "labels": ["a", "b", "c"], "targets": columns, "modalities": NAMES, "config": sections}
+    torch.manual_seed(0)
+    models = [build_model(ModelCard.model_validate(record | {"encoders": each})).eval() for each in (TINY, CLASSICAL)]
+    assert models[0].log_variances is not None
+    blend = [
+        BlendMember(encoders=each, fusion=FUSIONS[0], temperature=temperature, weight=0.5)
+        for each, temperature in zip((TINY, CLASSICAL), TEMPERATURES, strict=True)
+    ]
+    network = build_model(ModelCard.model_validate(record | {"encoders": TINY, "blend": blend})).eval()
+    network.load_state_dict(blended_weights(models))
+    rows = batch()
+    with torch.no_grad():
+        tiny, classical = models[0](rows, 5).logits, models[1](classical_batch(rows), 5).logits
+        found = network(rows, 5).logits
+    divided = (tiny[:, :3] / TEMPERATURES[0] + classical[:, :3] / TEMPERATURES[1]) / 2
+    torch.testing.assert_close(found[:, :3], divided, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(found[:, 3], (tiny[:, 3] + classical[:, 3]) / 2, atol=1e-4, rtol=1e-4)
+
+
 def test_the_network_can_be_taken_out_again() -> None:
     models = members(("image",))
     taken, own = first_member(blended_weights(models)), models[0].state_dict()
