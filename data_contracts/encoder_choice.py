@@ -53,8 +53,6 @@ class EncoderChoice(Frozen):
     encoders: dict[Modality, str]
     """Of every modality that the config leaves open, those that the rows do not have among them; `tiny+classical`: a model with
     either answers, and the answers are blended."""
-    alone: dict[Modality, str] = Field(default_factory=dict, exclude_if=lambda encoders: not encoders)
-    """Where answers are blended: the encoders of the model that would go on by itself, and that studies are made with."""
     compared: tuple[ComparedEncoders, ...] = ()
     """(): nothing was chosen: the rows have none of these modalities, or as `why` says."""
     why: str = ""

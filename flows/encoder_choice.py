@@ -67,9 +67,15 @@ def resolved(request: Request, refs: RunRefs) -> Request:
 
 
 def train_chosen(
-    champion: ChampionRef | None, valid: ValidatedRef, request: Request, stages: Stages, run_state: RunState
+    champion: ChampionRef | None,
+    valid: ValidatedRef,
+    request: Request,
+    stages: Stages,
+    run_state: RunState,
+    is_study: bool = False,
 ) -> Trained:
-    """The model that goes on, filling `run_state`: under encoders.KIND = auto the best on the validation rows of several.
+    """The model that goes on, filling `run_state`: under encoders.KIND = auto the best on the validation rows of several and
+    their blend; of a study, which varies one model, without the blend.
 
     Raises DataError where the only training fails, or all of them do.
     """
@@ -79,7 +85,9 @@ def train_chosen(
     if len(tried) == 1:
         return train_model(champion, valid, resolved(request, run_state), stages, run_state)
     candidates = _Candidates(champion, valid, request, stages, run_state)
-    choice = find_choice(tried, candidates.train, candidates.pair, candidates.blend if blends(request.config) else None)
+    blending = blends(request.config)
+    blend = candidates.blend if blending and not is_study else None
+    choice = find_choice(tried, candidates.train, candidates.pair, blend, mixes=not blending)
     assert choice is not None
     run_log.log_choice(describe_choice(choice))
     run_state.encoder_choice = choice
@@ -109,10 +117,10 @@ def choose_encoders(valid: ValidatedRef, request: Request, stages: Stages, run_s
     aside = RunState(before=run_state.before)  # the model, its features and their docs are not the study's
     aside.seconds, aside.clock = run_state.seconds, run_state.clock
     if len(_tried(valid, request, aside)) > 1:
-        train_chosen(None, valid, request, stages, aside)
+        train_chosen(None, valid, request, stages, aside, is_study=True)
     choice = run_state.encoder_choice = aside.encoder_choice
     assert choice is not None
-    return dict(choice.alone or choice.encoders)
+    return dict(choice.encoders)
 
 
 def _tried(valid: ValidatedRef, request: Request, run_state: RunState) -> list[Encoders]:
@@ -159,9 +167,11 @@ Pair = Callable[[Encoders, Encoders], PairedLosses | None]
 Blend = Callable[[list[Encoders]], ComparedEncoders | None]
 
 
-def find_choice(tried: list[Encoders], train: Train, pair: Pair, blend: Blend | None = None) -> EncoderChoice | None:
-    """The choice among models with these encoders and their blend; without `blend` among them and, where several modalities are
-    open and do best under different ones, a mix of encoders.
+def find_choice(
+    tried: list[Encoders], train: Train, pair: Pair, blend: Blend | None = None, mixes: bool = True
+) -> EncoderChoice | None:
+    """The choice among models with these encoders, their blend and, with `mixes`, where several modalities are open and do best
+    under different ones, a mix of encoders.
 
     `train` says what a model reached, `blend` what the blend of several is, `pair` how two compare; None where it is not known.
     """
@@ -171,7 +181,7 @@ def find_choice(tried: list[Encoders], train: Train, pair: Pair, blend: Blend | 
     if any(one.why for one in found):  # the other one goes on
         return _choose(found, pair)
     if blend is None:
-        return _choose_mixed(found, train, pair)
+        return _choose_mixed(found, train, pair) if mixes else _choose(found, pair)
     both = blend(tried)
     return None if both is None else _choose(found, pair, both)
 
@@ -206,14 +216,13 @@ def _choose(found: list[ComparedEncoders], pair: Pair, blend: ComparedEncoders |
         if paired is None:
             return None
         chosen = one if is_better(paired) else chosen
-    alone: Encoders = {}
     if blend is not None:
         found = [*found, blend]
         against = [pair(blend.encoders, one.encoders) for one in found if one is not blend]
         if None in against:
             return None
         if all(each is not None and each.losses[0] <= each.losses[1] for each in against):
-            chosen, alone = blend, chosen.encoders
+            chosen = blend
     others = {id(one): pair(chosen.encoders, one.encoders) for one in found if one is not chosen and not one.why}
     if None in others.values():
         return None
@@ -230,7 +239,7 @@ def _choose(found: list[ComparedEncoders], pair: Pair, blend: ComparedEncoders |
             difference = loss - paired.losses[0]
             update = {"loss": loss, "difference": difference, "standard_error": error}
             compared.append(one.model_copy(update=update))
-    return EncoderChoice(encoders=chosen.encoders, alone=alone, compared=tuple(compared))
+    return EncoderChoice(encoders=chosen.encoders, compared=tuple(compared))
 
 
 @dataclass

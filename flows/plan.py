@@ -89,6 +89,7 @@ def _known_choice(request: Request, plan: Callable[[Request], _Plan]) -> Encoder
         find,
         lambda one, other: stored_losses(checkpoints[str(one)], checkpoints[str(other)], request.store),
         blend if blends(request.config) else None,
+        mixes=not blends(request.config),
     )
 
 
