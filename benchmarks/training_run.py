@@ -59,7 +59,9 @@ def train_and_evaluate(data: str, overrides: Sequence[str], store: Path) -> Trai
     seconds = run_state.seconds
     taken = {"extract_s": seconds["extract"], "train_s": seconds["train"], "cpu_s": cpu_s() - before}
     choice = run_state.encoder_choice
-    taken = _kept(taken, [checkpoint.uri] if choice is None else [one.uri for one in choice.compared], store)
+    taken = _kept(
+        taken, [checkpoint.uri] if choice is None else [one.uri for one in choice.compared if one.epochs], store
+    )
     features = extract_to_evaluate(checkpoint, valid, features, config, request.store, Stages(), RunState())
     report = evaluate(valid, features, checkpoint, None, config, request.store)
     history = json.loads(request.store.path(f"{checkpoint.uri}/history.json").read_text(encoding="utf-8"))

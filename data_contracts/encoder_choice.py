@@ -8,7 +8,7 @@ from data_contracts.refs import Frozen, Modality
 
 
 class ComparedEncoders(Frozen):
-    """A model that was trained with these encoders; all are compared on the same validation rows."""
+    """A model that was trained with these encoders, or the blend of two; all are compared on the same validation rows."""
 
     encoders: dict[Modality, str]
     """Of every modality whose encoder is chosen."""
@@ -51,7 +51,8 @@ class EncoderChoice(Frozen):
     """What a run decided on the encoders that its config leaves open. No test row had a say."""
 
     encoders: dict[Modality, str]
-    """Of every modality that the config leaves open, those that the rows do not have among them."""
+    """Of every modality that the config leaves open, those that the rows do not have among them; `tiny+classical`: a model with
+    either answers, and the answers are blended."""
     compared: tuple[ComparedEncoders, ...] = ()
     """(): nothing was chosen: the rows have none of these modalities, or as `why` says."""
     why: str = ""

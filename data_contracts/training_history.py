@@ -206,6 +206,9 @@ class TrainingHistory(Frozen):
     """The heads that were chosen from, the configured one first; (): one was trained. `epochs` are those of the chosen one."""
     start: WarmStartRecord | None = None
     """None where training did not start from a champion."""
+    members: tuple[Sha256, ...] = ()
+    """Of a blend the models whose answers it blends, by their weights; `epochs` and `heads` are those of the first. (): it is
+    one network."""
     thresholds: ThresholdTuning | None = None
     """None where it does not ask to tune them."""
     temperature: TemperatureScaling | None = None

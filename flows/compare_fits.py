@@ -23,7 +23,7 @@ from tasks.config import RunConfig, with_settings
 from tasks.errors import DataError
 from tasks.fingerprint import code_fingerprint
 from tasks.store import Store, digest_json
-from tasks.train.train import KIND as CHECKPOINTS
+from tasks.train.checkpoint import KIND as CHECKPOINTS
 from tasks.train.train import train_key
 
 

@@ -21,6 +21,8 @@ from flows.run_state import RunState
 from flows.training_start import choose_start
 from tasks import run_log
 from tasks.encoder_choice import (
+    blended,
+    blends,
     cheapest_first,
     compare,
     compared_kinds,
@@ -28,6 +30,7 @@ from tasks.encoder_choice import (
     differing,
     encoders_to_try,
     is_better,
+    is_blend,
     mixed_encoders,
     open_modalities,
     why_no_choice,
@@ -36,6 +39,7 @@ from tasks.encoder_choice import (
 from tasks.errors import DataError
 from tasks.reporting.artifacts import read_history
 from tasks.samples import Samples
+from tasks.train.blending import blend_models
 from tasks.train.paired_losses import TrainedModel, pair_losses
 from tasks.train.request import TrainRequest
 
@@ -63,9 +67,15 @@ def resolved(request: Request, refs: RunRefs) -> Request:
 
 
 def train_chosen(
-    champion: ChampionRef | None, valid: ValidatedRef, request: Request, stages: Stages, run_state: RunState
+    champion: ChampionRef | None,
+    valid: ValidatedRef,
+    request: Request,
+    stages: Stages,
+    run_state: RunState,
+    is_study: bool = False,
 ) -> Trained:
-    """The model that goes on, filling `run_state`: under encoders.KIND = auto the best on the validation rows of several.
+    """The model that goes on, filling `run_state`: under encoders.KIND = auto the best on the validation rows of several and
+    their blend; of a study, which varies one model, without the blend.
 
     Raises DataError where the only training fails, or all of them do.
     """
@@ -75,16 +85,30 @@ def train_chosen(
     if len(tried) == 1:
         return train_model(champion, valid, resolved(request, run_state), stages, run_state)
     candidates = _Candidates(champion, valid, request, stages, run_state)
-    choice = find_choice(tried, candidates.train, candidates.pair)
+    blending = blends(request.config)
+    blend = candidates.blend if blending and not is_study else None
+    choice = find_choice(tried, candidates.train, candidates.pair, blend, mixes=not blending)
     assert choice is not None
     run_log.log_choice(describe_choice(choice))
     run_state.encoder_choice = choice
     return candidates.keep(choice.encoders)
 
 
+def train_blend(
+    champion: ChampionRef | None, valid: ValidatedRef, choice: EncoderChoice, request: Request, stages: Stages
+) -> CheckpointRef:
+    """The blend that a run chose, from models that are trained where the store has them no more."""
+    candidates = _Candidates(champion, valid, request, stages, RunState())
+    several = [one.encoders for one in choice.compared if not is_blend(one.encoders)]
+    for encoders in several:
+        candidates.train(encoders)
+    candidates.blend(several)
+    return candidates.keep(choice.encoders).checkpoint
+
+
 def choose_encoders(valid: ValidatedRef, request: Request, stages: Stages, run_state: RunState) -> Encoders:
     """Modality to encoder where the config leaves it open, by the trainings of a retrain; they and the choice are noted in
-    `run_state`. Raises DataError where the rows cannot be trained on.
+    `run_state`. Of models whose answers a retrain blends the better one's. Raises DataError where rows cannot be trained on.
     """
     if not open_modalities(request.config):
         return {}
@@ -93,7 +117,7 @@ def choose_encoders(valid: ValidatedRef, request: Request, stages: Stages, run_s
     aside = RunState(before=run_state.before)  # the model, its features and their docs are not the study's
     aside.seconds, aside.clock = run_state.seconds, run_state.clock
     if len(_tried(valid, request, aside)) > 1:
-        train_chosen(None, valid, request, stages, aside)
+        train_chosen(None, valid, request, stages, aside, is_study=True)
     choice = run_state.encoder_choice = aside.encoder_choice
     assert choice is not None
     return dict(choice.encoders)
@@ -138,49 +162,67 @@ def _fit(
     return Trained(request, features, checkpoint)
 
 
-def find_choice(
-    tried: list[Encoders],
-    train: Callable[[Encoders], ComparedEncoders | None],
-    pair: Callable[[Encoders, Encoders], PairedLosses | None],
-) -> EncoderChoice | None:
-    """The choice among the encoders, and where several modalities are open and do best under different ones, a mix of them.
+Train = Callable[[Encoders], ComparedEncoders | None]
+Pair = Callable[[Encoders, Encoders], PairedLosses | None]
+Blend = Callable[[list[Encoders]], ComparedEncoders | None]
 
-    `train` says what a model reached, `pair` how two compare; None where that is not known.
+
+def find_choice(
+    tried: list[Encoders], train: Train, pair: Pair, blend: Blend | None = None, mixes: bool = True
+) -> EncoderChoice | None:
+    """The choice among models with these encoders, their blend and, with `mixes`, where several modalities are open and do best
+    under different ones, a mix of encoders.
+
+    `train` says what a model reached, `blend` what the blend of several is, `pair` how two compare; None where it is not known.
     """
     found = [one for encoders in tried if (one := train(encoders)) is not None]
     if len(found) < len(tried):
         return None
-    losses: dict[Modality, dict[str, float]] = {}
-    kinds = compared_kinds(EncoderChoice(encoders=tried[0], compared=tuple(found)))
-    if len(kinds) > 1 and not any(one.why for one in found):
-        first = pair(tried[0], tried[1])
-        if first is None:
+    if any(one.why for one in found):  # the other one goes on
+        return _choose(found, pair)
+    if blend is None:
+        return _choose_mixed(found, train, pair) if mixes else _choose(found, pair)
+    both = blend(tried)
+    return None if both is None else _choose(found, pair, both)
+
+
+def _choose_mixed(found: list[ComparedEncoders], train: Train, pair: Pair) -> EncoderChoice | None:
+    one, other = (each.encoders for each in found)
+    kinds = compared_kinds(EncoderChoice(encoders=one, compared=tuple(found)))
+    if len(kinds) < 2:
+        return _choose(found, pair)
+    paired = pair(one, other)
+    if paired is None:
+        return None
+    losses: dict[Modality, dict[str, float]] = {
+        kind: dict(zip((one[kind], other[kind]), paired.by_modality[kind], strict=True)) for kind in kinds
+    }
+    mixed = mixed_encoders(one, losses)
+    if mixed is not None:
+        third = train(mixed)
+        if third is None:
             return None
-        names = [[encoders[kind] for encoders in tried] for kind in kinds]
-        losses = {
-            kind: dict(zip(both, first.by_modality[kind], strict=True)) for kind, both in zip(kinds, names, strict=True)
-        }
-        mixed = mixed_encoders(tried[0], losses)
-        if mixed is not None:
-            third = train(mixed)
-            if third is None:
-                return None
-            found.append(third)
-    return _choose(found, pair, losses)
+        found = [*found, third]
+    choice = _choose(found, pair)
+    return None if choice is None else choice.model_copy(update={"modality_losses": losses})
 
 
-def _choose(
-    found: list[ComparedEncoders],
-    pair: Callable[[Encoders, Encoders], PairedLosses | None],
-    losses: dict[Modality, dict[str, float]],
-) -> EncoderChoice | None:
-    """Of the cheapest, what is better than it by more than chance; None where a pair is not known."""
+def _choose(found: list[ComparedEncoders], pair: Pair, blend: ComparedEncoders | None = None) -> EncoderChoice | None:
+    """Of the cheapest, what is better than it by more than chance, and before that one the blend, unless its loss is higher;
+    None where a pair is not known."""
     chosen, *dearer = cheapest_first(one for one in found if not one.why)
     for one in dearer:
         paired = pair(chosen.encoders, one.encoders)
         if paired is None:
             return None
         chosen = one if is_better(paired) else chosen
+    if blend is not None:
+        found = [*found, blend]
+        against = [pair(blend.encoders, one.encoders) for one in found if one is not blend]
+        if None in against:
+            return None
+        if all(each is not None and each.losses[0] <= each.losses[1] for each in against):
+            chosen = blend
     others = {id(one): pair(chosen.encoders, one.encoders) for one in found if one is not chosen and not one.why}
     if None in others.values():
         return None
@@ -197,7 +239,7 @@ def _choose(
             difference = loss - paired.losses[0]
             update = {"loss": loss, "difference": difference, "standard_error": error}
             compared.append(one.model_copy(update=update))
-    return EncoderChoice(encoders=chosen.encoders, compared=tuple(compared), modality_losses=losses)
+    return EncoderChoice(encoders=chosen.encoders, compared=tuple(compared))
 
 
 @dataclass
@@ -232,14 +274,25 @@ class _Candidates:
         assert history is not None
         return compare(encoders, trained.checkpoint, history)
 
+    def blend(self, several: list[Encoders]) -> ComparedEncoders:
+        """The blend of the models with these encoders, which reads what the first one does."""
+        (first, aside), *_ = map(self._of, several)
+        with self.run_state.timed("train"):
+            checkpoint = blend_models(list(map(self._model, several)), self.valid, self.request.store)
+        encoders = blended(several)
+        whole = aside.model_copy(update={"checkpoint": checkpoint})
+        self.trained.append((encoders, replace(first, checkpoint=checkpoint), whole))
+        return ComparedEncoders(encoders=encoders, uri=checkpoint.uri)
+
     def pair(self, one: Encoders, other: Encoders) -> PairedLosses:
         """The models with these encoders on the same validation rows."""
+        kinds = () if is_blend(one) or is_blend(other) else differing(one, other)
         with self.run_state.timed("train"):
-            ours, theirs = (
-                TrainedModel(trained.checkpoint, trained.features, trained.request.config)
-                for trained, _ in map(self._of, (one, other))
-            )
-            return pair_losses(ours, theirs, differing(one, other), self.valid, self.request.store)
+            return pair_losses(self._model(one), self._model(other), kinds, self.valid, self.request.store)
+
+    def _model(self, encoders: Encoders) -> TrainedModel:
+        trained, _ = self._of(encoders)
+        return TrainedModel(trained.checkpoint, trained.features, trained.request.config)
 
     def keep(self, encoders: Encoders) -> Trained:
         """The model with these encoders; what is known of it is the run's."""

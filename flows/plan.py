@@ -19,7 +19,7 @@ from flows.plan_since import Earlier, last_run, rates
 from flows.request import Request
 from flows.training_start import MOST_CHANGED, choose_start, describe_start
 from tasks.contract import read_table
-from tasks.encoder_choice import compare, encoders_to_try, open_modalities, with_encoders
+from tasks.encoder_choice import blended, blends, compare, encoders_to_try, open_modalities, with_encoders
 from tasks.extract.extract import clean_of, features_fingerprint, missing_media, preview_features, stored_digests
 from tasks.ingest.ingest import ingest_key
 from tasks.ingest.manifest.row_changes import RowChanges
@@ -27,6 +27,7 @@ from tasks.ingest.manifest.scan import scan
 from tasks.ingest.sources.resolve import locate_data
 from tasks.media.media_store import media_fingerprint, media_index
 from tasks.reporting.artifacts import read_history
+from tasks.train.blending import stored_blend
 from tasks.train.paired_losses import stored_losses
 from tasks.train.request import TrainRequest
 from tasks.train.train import train_key
@@ -74,10 +75,21 @@ def _known_choice(request: Request, plan: Callable[[Request], _Plan]) -> Encoder
         history = read_history(checkpoint, request.store)
         return None if history is None else compare(encoders, checkpoint, history)
 
+    def blend(several: list[dict[Modality, str]]) -> ComparedEncoders | None:
+        """Their blend, where the store has it."""
+        checkpoint = stored_blend([checkpoints[str(one)] for one in several], request.store)
+        if checkpoint is None:
+            return None
+        encoders = blended(several)
+        checkpoints[str(encoders)] = checkpoint
+        return ComparedEncoders(encoders=encoders, uri=checkpoint.uri)
+
     return find_choice(
         encoders_to_try(request.config, valid.clean.modalities, valid.rows),
         find,
         lambda one, other: stored_losses(checkpoints[str(one)], checkpoints[str(other)], request.store),
+        blend if blends(request.config) else None,
+        mixes=not blends(request.config),
     )
 
 

@@ -10,6 +10,7 @@ from data_contracts.refs import InputName, Modality
 from flows.plan_line import PlanLine
 from flows.request import Request
 from tasks.encoder_choice import (
+    blends,
     compared_kinds,
     encoders_to_try,
     name_encoders,
@@ -41,7 +42,10 @@ def plan_of_open(
         text = f"the validation rows chose {told}" if told else choice.why
         return [_and(line, text) if text and line["stage"] == "train" else line for line in found]
     plans = [lines(replace(request, config=with_encoders(request.config, encoders))) for encoders in tried]
-    mixes = sum(tried[0][kind] != tried[-1][kind] for kind in open_modalities(request.config)) > 1
+    mixes = (
+        not blends(request.config)
+        and sum(tried[0][kind] != tried[-1][kind] for kind in open_modalities(request.config)) > 1
+    )
     return _merge(plans, open_modalities(request.config), mixes)
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeVar
 from data_contracts.refs import Ref
 from data_contracts.run_refs import RunRefs
 from flows.data_stages import extract_to_evaluate, extract_to_train, with_earlier
+from flows.encoder_choice import train_blend
 from flows.history import RUNS, run_refs
 from flows.journaling import record_decisions
 from flows.records import REFS
@@ -17,6 +18,7 @@ from flows.request import Request
 from flows.run_state import RunState
 from flows.signing import load_sign_key
 from flows.stages import Features, Stages
+from tasks.encoder_choice import is_blend
 from tasks.errors import UsageError
 from tasks.ingest.sources.resolve import locate_data
 from tasks.publish.publish import PublishInputs
@@ -130,6 +132,8 @@ def _extract(request: Request, refs: RunRefs, stages: Stages) -> Results:
 
 
 def _train(request: Request, refs: RunRefs, stages: Stages) -> Results:
+    if refs.encoder_choice is not None and is_blend(refs.encoder_choice.encoders):
+        return {"checkpoint": train_blend(refs.start, _had(refs.valid), refs.encoder_choice, request, stages)}
     asked = TrainRequest(valid=_had(refs.valid), features=refs.features, config=request.config, champion=refs.start)
     return {"checkpoint": stages.train(asked, request.store)}
 

@@ -58,8 +58,8 @@ class LayersConfig(_LayersPerModality):
 class EncodersConfig(_OnePerModality):
     """One encoder id per modality: `tiny`, `classical`, `torchvision:NAME[@WEIGHTS]`, `hf:ID_OR_FOLDER[@REVISION]`, and
     `timm:NAME` and `st:NAME`, short for models of timm and of sentence-transformers on the hub; `auto`, the default, trains
-    with `tiny` and with `classical` and keeps what is better on the validation rows (table columns: `tiny`); `off` leaves it
-    out.
+    with `tiny` and with `classical` and blends their answers, or keeps one where the validation rows say so (table columns:
+    `tiny`); `off` leaves it out.
 
     WEIGHTS is a .safetensors file, the name of torchvision's own weights, or `random` to train from scratch.
     """

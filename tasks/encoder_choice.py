@@ -13,7 +13,7 @@ from data_contracts.modalities import ALL_MODALITIES, modality_of
 from data_contracts.refs import CheckpointRef, InputName, Modality
 from data_contracts.training_history import TrainingHistory
 from tasks.config import RunConfig
-from tasks.encoder_ids import AUTO, BUILT_IN, encoder_reads
+from tasks.encoder_ids import AUTO, BLEND, BUILT_IN, encoder_reads
 from tasks.problems.registry import figure_text, validation_keys
 
 Encoders = Mapping[Modality, str]
@@ -30,10 +30,26 @@ def open_modalities(config: RunConfig) -> tuple[Modality, ...]:
 
 
 def with_encoders(config: RunConfig, encoders: Encoders) -> RunConfig:
-    """The config with these encoders in the place of those of before."""
-    return config.model_copy(
-        update={"encoders": config.encoders.model_copy(update={str(kind): name for kind, name in encoders.items()})}
-    )
+    """The config with these encoders in the place of those of before; a blend reads what its networks read."""
+    read = {str(kind): BUILT_IN[0] if name == BLEND else name for kind, name in encoders.items()}
+    return config.model_copy(update={"encoders": config.encoders.model_copy(update=read)})
+
+
+def blends(config: RunConfig) -> bool:
+    """Whether the answers of the models that are tried may be blended: not where each begins with other weights, or chooses by
+    itself whether it looks at mirror images."""
+    return config.train.continue_from == "none" and config.encoders.test_time_flip != "auto"
+
+
+def blended(tried: Iterable[Encoders]) -> dict[Modality, str]:
+    """What the blend of models with these encoders is called."""
+    first, *others = tried
+    return {kind: BLEND if any(one[kind] != name for one in others) else name for kind, name in first.items()}
+
+
+def is_blend(encoders: Encoders) -> bool:
+    """Whether these are of a blend."""
+    return BLEND in encoders.values()
 
 
 def encoders_to_try(config: RunConfig, inputs: Iterable[InputName], rows: int) -> list[dict[Modality, str]]:
@@ -110,7 +126,7 @@ def compare(encoders: Encoders, checkpoint: CheckpointRef, history: TrainingHist
 
 
 def cheapest_first(known: Iterable[ComparedEncoders]) -> list[ComparedEncoders]:
-    """Those with the fewest networks to train first."""
+    """Those with the fewest networks to train first; a blend is not among what is judged so."""
     return sorted(known, key=lambda one: sum(encoder != "classical" for encoder in one.encoders.values()))
 
 

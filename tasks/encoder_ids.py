@@ -28,6 +28,8 @@ RANDOM = "random"
 
 BUILT_IN = ("tiny", "classical")
 """Encoders of ours, which read the same inputs: a network that is trained, and features that are computed."""
+BLEND = "+".join(BUILT_IN)
+"""What `auto` may come to: both answer (tasks/train/blending.py). No config says it: what is read is what `tiny` reads."""
 AUTO = "auto"
 """Either of these, as the validation rows say: only a retrain chooses, and all that follows knows the one that it chose."""
 DEFAULTS: Mapping[str, str] = MappingProxyType(

@@ -25,6 +25,10 @@ class StageCode:
     """Imported by way of others, and without effect on this stage's results; one that is named outweighs a `package.*`."""
 
 
+def _of_train(names: str) -> tuple[str, ...]:
+    return tuple(f"tasks.train.{name}" for name in names.split())
+
+
 _MODEL = (
     "tasks.modeling.batches",
     "tasks.modeling.conformal",
@@ -52,6 +56,14 @@ _METRICS = (
     "tasks.problems.scoring",
     "tasks.problems.table_estimates",
 )
+_VALIDATED = (
+    *_PRETRAINED,
+    "data_contracts.expectations.*",
+    "tasks.gate_rules",
+    "tasks.mirrored_labels",
+    *_of_train("batch_plan dataset distillation divided fsdp losses processes request sampling validation"),
+)
+"""Imported by what answers the validation rows of a trained model, and without effect on it."""
 
 STAGES: dict[str, StageCode] = {
     "digits": StageCode(
@@ -224,14 +236,7 @@ STAGES: dict[str, StageCode] = {
             *_METRICS,
             "data_contracts.expectations.*",
             "tasks.gate_rules",
-            "tasks.train.activation_checkpointing",
-            "tasks.train.checkpointing",
-            "tasks.train.compiling",
-            "tasks.train.fsdp",
-            "tasks.train.prefetch",
-            "tasks.train.request",
-            "tasks.train.state",
-            "tasks.train.throughput",
+            *_of_train("activation_checkpointing checkpointing compiling fsdp prefetch request state throughput"),
         ),
     ),
     "paired_losses": StageCode(  # of models whose keys have all that trained them
@@ -246,24 +251,21 @@ STAGES: dict[str, StageCode] = {
             "tasks.train.uncertainty",
         ),
         libraries=("numpy", "scipy", "torch"),
-        unused=(
-            *_PRETRAINED,
-            "data_contracts.expectations.*",
-            "tasks.gate_rules",
-            "tasks.mirrored_labels",
+        unused=(*_VALIDATED, "tasks.modeling.selective", "tasks.train.thresholds"),
+    ),
+    "blend": StageCode(  # of models whose keys have all that trained them
+        version=1,
+        root="tasks.train.blending",
+        modules=(
+            *_MODEL,
+            "tasks.modeling.calibration",
             "tasks.modeling.selective",
-            "tasks.train.batch_plan",
-            "tasks.train.dataset",
-            "tasks.train.distillation",
-            "tasks.train.divided",
-            "tasks.train.fsdp",
-            "tasks.train.losses",
-            "tasks.train.processes",
-            "tasks.train.request",
-            "tasks.train.sampling",
+            "tasks.train.blending",
             "tasks.train.thresholds",
-            "tasks.train.validation",
+            "tasks.train.uncertainty",
         ),
+        libraries=("numpy", "scipy", "torch"),
+        unused=(*_VALIDATED, "tasks.modeling.row_clusters", *_of_train("checkpoint paired_losses test_time_flip")),
     ),
     "evaluate": StageCode(
         version=2,

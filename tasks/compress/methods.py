@@ -78,7 +78,7 @@ def why_not(method: MethodName, card: ModelCard) -> str | None:
         return "it has no frozen pretrained encoder to export: a network that is trained as a whole stays with torch"
     if method == "prune" and len({modality_of(name) for name in card.modalities}) < 2:
         return "it reads one modality only"
-    if method == "distill" and all(spec.encoder == "tiny" for spec in card.encoders.values()):
+    if method == "distill" and card.blend is None and all(spec.encoder == "tiny" for spec in card.encoders.values()):
         return "its encoders are tiny already, as a student's are; int8 makes those smaller"
     return None
 

@@ -6,7 +6,8 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from functools import partial
+from typing import cast
 
 import numpy as np
 import torch
@@ -98,8 +99,7 @@ class FusionOnly:
     def __init__(self, model: FusedClassifier) -> None:
         self.model = copy.copy(model)
         self.model._modules = dict(model._modules)
-        first: dict[InputName, nn.Linear] = {name: cast(Any, layers)[0] for name, layers in model.projections.items()}
-        widths = {name: layer.in_features for name, layer in first.items()}
+        widths = {name: cast(Encoder, model.encoders[owner]).width for name, owner in model.owners.items()}
         self.model.encoders = nn.ModuleDict({name: Embedded(width) for name, width in widths.items()})
         self.model.owners = {name: name for name in model.modalities}
         self.model.specs = {name: spec.model_copy(update={"reads": "embedding"}) for name, spec in model.specs.items()}
@@ -123,13 +123,16 @@ class FusionOnly:
         """(N, D) the vectors from which the answers are made, of length 1: the head's input, of late fusion what each
         input's vote is made from."""
         seen: list[Tensor] = []
-        late = self.model.late
-        hook = self.model.shared.register_forward_hook(
-            lambda module, inputs, output: seen.append(inputs[0].flatten(1) if late else output)
-        )
+
+        def keep(late: bool, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            """A forward hook."""
+            seen.append(inputs[0].flatten(1) if late else output)
+
+        hooks = [fusion.shared.register_forward_hook(partial(keep, fusion.late)) for fusion in self.model.fusions]
         try:
             with torch.inference_mode(), one_thread():
                 self.logits(encoded)
         finally:
-            hook.remove()
-        return nn.functional.normalize(seen[0].float(), dim=1).numpy()
+            for hook in hooks:
+                hook.remove()
+        return nn.functional.normalize(torch.cat(seen, dim=1).float(), dim=1).numpy()

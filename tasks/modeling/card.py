@@ -57,6 +57,17 @@ class Compression(Frozen):
     card_sha256: Sha256
 
 
+class BlendMember(Frozen):
+    """One of several models whose answers are blended, without its own label columns, which are those of the card."""
+
+    encoders: dict[InputName, EncoderSpec]
+    fusion: FusionConfig
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    """What its logits of the first label column are divided by."""
+    weight: Annotated[float, Field(gt=0, le=1)]
+    """Of its logits in the mean."""
+
+
 class DecisionRule(Frozen):
     """How the first label column is answered, where train.tune_thresholds chose something better than the default."""
 
@@ -87,6 +98,9 @@ class ModelCard(Frozen):
     features: dict[InputName, FeatureForm] = Field(default_factory=dict)
     encoders: dict[InputName, EncoderSpec]
     config: CardConfig
+    blend: Annotated[tuple[BlendMember, ...], Field(min_length=2)] | None = None
+    """The models whose answers are blended: each reads what `encoders` say, or computes classical features of it. None: it is
+    one network."""
     decision: DecisionRule | None = None
     uncertainty: Uncertainty | None = None
     compression: Compression | None = None
@@ -212,7 +226,9 @@ def _parse(path: Path, content: bytes) -> ModelCard:
 
 def save_card(card: ModelCard, folder: Path) -> None:
     """model.json lies in the folder; equal cards give equal bytes. It holds no time and no path of the machine."""
-    absent = {name for name in ("targets", "decision", "uncertainty", "compression") if getattr(card, name) is None}
+    absent = {
+        name for name in ("targets", "blend", "decision", "uncertainty", "compression") if getattr(card, name) is None
+    }
     record = card.model_dump(mode="json", exclude=absent)
     for name, part in (("decision", card.decision), ("uncertainty", card.uncertainty)):
         if part is not None:

@@ -29,6 +29,7 @@ from tasks.modeling.card import (
     save_card,
     tokenizer_file,
 )
+from tasks.modeling.fusion.blended import Blended, BlendedClassifier
 from tasks.modeling.fusion.classifier import FusedClassifier
 from tasks.modeling.packed_weights import unpack_weights
 from tasks.modeling.pretrained.describe import describe_encoder, require_place
@@ -65,6 +66,9 @@ def build_model(card: ModelCard) -> FusedClassifier:
     try:
         targets = targets_of_card(card)
         specs = {name: card.encoders[name] for name in card.modalities}
+        if card.blend:
+            members = [Blended(each.encoders, each.fusion, each.temperature, each.weight) for each in card.blend]
+            return BlendedClassifier(specs, members, targets, card.shared)
         model = FusedClassifier(specs, targets.outputs, card.config.fusion, card.shared)
         model.targets = targets
         if len(targets.columns) > 1:

@@ -57,7 +57,7 @@ class Targets:
 
     def activate(self, logits: Tensor) -> Tensor:
         """(B, outputs) logits to outputs: shares that sum to 1, a share per label, numbers in the user's unit."""
-        logits = self._scale_first(logits, 1 / self.temperature)
+        logits = self.divided(logits, self.temperature)
         if self.is_plain:
             return logits.softmax(dim=1)
         columns = zip(self.columns, self.slices, strict=True)
@@ -68,6 +68,10 @@ class Targets:
         columns = zip(self.columns, self.slices, strict=True)
         logits = torch.cat([problem_of(target).logits_of(outputs[:, cut], target) for target, cut in columns], dim=1)
         return self._scale_first(logits, self.temperature)
+
+    def divided(self, logits: Tensor, temperature: float) -> Tensor:
+        """(B, outputs) logits, those of the first column divided by a temperature."""
+        return self._scale_first(logits, 1 / temperature)
 
     def _scale_first(self, logits: Tensor, factor: float) -> Tensor:
         if factor == 1:

@@ -63,6 +63,7 @@ def write_card(
         model_sha256=checkpoint.model_sha256,
         train_key=checkpoint.train_key,
         compression=compression,
+        members=history.members if history else (),
         flip=history.test_time_flip if history else None,
         start=history.start if history and history.start and history.start.is_continued else None,
         best_epoch=checkpoint.best_epoch,

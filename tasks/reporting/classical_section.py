@@ -10,7 +10,7 @@ from data_contracts.encoder_choice import EncoderChoice
 from data_contracts.modalities import modality_of
 from data_contracts.refs import EvalReport, Modality
 from tasks.config import RunConfig
-from tasks.encoder_choice import compared_kinds
+from tasks.encoder_choice import compared_kinds, is_blend
 from tasks.encoder_ids import AUTO, BUILT_IN
 from tasks.modalities import MODALITIES, Preset
 from tasks.reporting.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Point, Ticks, nice_ticks, path_of
@@ -113,7 +113,9 @@ def classical_warnings(report: EvalReport, config: RunConfig, choice: EncoderCho
 
 
 def _what_to_try(kinds: Sequence[Modality], choice: EncoderChoice | None) -> str:
-    if choice is not None and set(kinds) <= set(compared_kinds(choice)):
+    if choice is not None and is_blend(choice.encoders):
+        other = "a model of these features answers with the network already, as the validation rows chose"
+    elif choice is not None and set(kinds) <= set(compared_kinds(choice)):
         other = "encoders of these features were trained, too, and the validation rows chose tiny"
     elif choice is not None and choice.why:
         other = f"{_settings(kinds, BUILT_IN[1])} trains on these features"

@@ -21,7 +21,7 @@ from data_contracts.training_history import (
     TrainingHistory,
     WarmStartRecord,
 )
-from tasks.encoder_choice import compared_kinds, name_encoders
+from tasks.encoder_choice import compared_kinds, is_blend, name_encoders
 from tasks.encoder_ids import AUTO
 from tasks.modeling.card import ModelCard
 from tasks.problems.registry import get_metric, problem_of, validation_keys
@@ -110,6 +110,8 @@ class TriedEncoders(TypedDict):
     rows: list[EncoderRow]
     reached: list[tuple[str, str, str]]
     """As of heads."""
+    blended: str
+    """What the blend of the others is called; empty where there is none."""
     by_modality: list[tuple[Modality, dict[str, float]]]
     """Encoder to the validation loss with this modality only, where several modalities are open."""
 
@@ -190,13 +192,14 @@ def tried_encoders(choice: EncoderChoice | None) -> TriedEncoders | None:
     if choice is None or not choice.compared:
         return None
     kinds = compared_kinds(choice)
-    trained = [one for one in choice.compared if not one.why]
+    trained = [one for one in choice.compared if one.epochs]
     known = [(key, *texts) for key, texts in REACHED.items() if all(key in one.figures for one in trained)]
     ordered = sorted(choice.compared, key=lambda one: math.inf if one.loss is None else one.loss)
     return {
         "asked": [f"encoders.{kind} = {AUTO}" for kind in kinds],
         "rows": [{"name": name_encoders(one.encoders, kinds), "compared": one} for one in ordered],
         "reached": known[:1],
+        "blended": next((name_encoders(one.encoders, kinds) for one in choice.compared if is_blend(one.encoders)), ""),
         "by_modality": list(choice.modality_losses.items()),
     }
 

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
 from pydantic import JsonValue
 
 from data_contracts.compression import Distillation
-from data_contracts.modalities import in_order, modality_of
+from data_contracts.modalities import modality_of
 from data_contracts.refs import CheckpointRef, InputName
-from data_contracts.training_history import HISTORY, TrainingHistory
 from tasks.config import RunConfig
 from tasks.encoder_ids import BUILT_IN
 from tasks.fingerprint import code_fingerprint
 from tasks.modalities import spec_of
-from tasks.modeling.card import CARD, read_card
 from tasks.modeling.pretrained.describe import Identity, identify_encoder
-from tasks.problems.registry import width
-from tasks.store import Store, digest_file, digest_json
+from tasks.store import Store, digest_json
+from tasks.train.checkpoint import KIND, commit
 from tasks.train.request import TrainJob, TrainRequest, cluster_val_rows, digest_samples
 from tasks.train.subprocess import run_in_subprocess
-
-KIND = "checkpoints"
-FILES = ("model.safetensors", CARD, HISTORY)
 
 
 def train_key(request: TrainRequest, store: Store) -> str:
@@ -110,7 +104,9 @@ def train(request: TrainRequest, store: Store, isolate: bool = True) -> Checkpoi
             from tasks.train.stage import run_training
 
             run_training(job, work)
-        ref = _commit(job, key, work, store)
+        start = [job.champion] if job.champion is not None and job.config.train.continue_from != "none" else []
+        learned_from = [*start, *([job.distillation.teacher] if job.distillation else [])]
+        ref = commit(job, key, base_key(job, store), learned_from, work, store)
         shutil.rmtree(work, ignore_errors=True)
     return ref
 
@@ -119,36 +115,3 @@ def forget_training(request: TrainRequest, store: Store) -> None:
     """The state of a training from nothing that was ended early, and that nobody will resume, takes no room any more."""
     with store.work_dir("train", train_key(request, store)) as work:
         shutil.rmtree(work, ignore_errors=True)
-
-
-def _commit(job: TrainJob, key: str, work: Path, store: Store) -> CheckpointRef:
-    weights_sha256, card_sha256 = (digest_file(work / name) for name in FILES[:2])
-    history = TrainingHistory.model_validate_json((work / HISTORY).read_text(encoding="utf-8"))
-    start = [job.champion] if job.champion is not None and job.config.train.continue_from != "none" else []
-    read = [job.features[name] for name in in_order(job.features)]
-    learned_from = [*start, *([job.distillation.teacher] if job.distillation else [])]
-    ref = CheckpointRef(
-        uri=f"{KIND}/{key}",
-        sha256=digest_json({"model": weights_sha256, "card": card_sha256}),
-        rows=job.valid.clean.splits.get("train", 0),
-        parents=(
-            job.valid.sha256,
-            *(ref.sha256 for ref in read),
-            *(ref.test_time.sha256 for ref in read if ref.test_time is not None),
-            *(ref.sha256 for ref in learned_from),
-        ),
-        model_sha256=weights_sha256,
-        train_key=key,
-        base_key=base_key(job, store),
-        modalities=in_order(job.features),
-        labels=job.valid.clean.label_targets[0].labels,
-        outputs=width(job.valid.clean.label_targets),
-        best_epoch=history.best_epoch,
-        epochs=len(history.epochs),
-    )
-    made_from = [job.valid.uri, *(ref.uri for ref in learned_from)]
-    with store.create(KIND, key, made_from, code_fingerprint("train")) as draft:
-        for name in (*FILES, *read_card(work).files_beside()):
-            (work / name).rename(draft.path / name)
-        draft.ref = ref.model_dump(mode="json")
-    return ref

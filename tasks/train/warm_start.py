@@ -17,6 +17,7 @@ from data_contracts.training_history import WarmStartRecord
 from tasks.config import RunConfig
 from tasks.errors import EnvironmentFailed
 from tasks.modeling.card import ModelCard, read_card
+from tasks.modeling.fusion.blended import first_member
 from tasks.modeling.fusion.classifier import FusedClassifier
 from tasks.modeling.packed_weights import unpack_weights
 from tasks.modeling.training_rows import are_known, compare_train_rows, read_rows
@@ -91,6 +92,8 @@ def transfer_weights(model: FusedClassifier, card: ModelCard, start: WarmStart) 
     if start.champion is None or start.record is None:
         return taken
     theirs, weights = read_card(start.champion), _read_weights(start.champion)
+    if theirs.blend:  # whose first member is the network; its fusion and its encoders are the card's
+        weights = first_member(weights)
     ours, rows = model.state_dict(), _rows_of_outputs(model, card)
     old, new = output_names(theirs), output_names(card)
     restated = _scales(card).items() - _scales(theirs).items()

@@ -29,7 +29,16 @@ from flows.stages import Stages, train_here
 from flows.translating import translate_manifest
 from flows.tuning import tune_model
 from tasks.config import load_config
-from tasks.encoder_choice import MOST_ROWS, describe_choice, encoders_to_try, open_modalities, why_no_choice
+from tasks.encoder_choice import (
+    MOST_ROWS,
+    blended,
+    blends,
+    describe_choice,
+    encoders_to_try,
+    open_modalities,
+    why_no_choice,
+)
+from tasks.encoder_ids import BLEND
 from tasks.errors import DataError, EnvironmentFailed, UsageError
 from tasks.store import Store
 from tasks.train.paired_losses import KIND, stored_losses
@@ -55,6 +64,12 @@ def request_for(folder: Path, *settings: str, run: str = "again") -> Request:
 
 def checkpoints(folder: Path) -> set[str]:
     return {path.name for path in (folder / "store/checkpoints").iterdir()}
+
+
+def checkpoint_at(folder: Path, uri: str) -> CheckpointRef:
+    found = Store(folder / "store", "look").find("checkpoints", uri.rpartition("/")[2])
+    assert found is not None
+    return CheckpointRef.model_validate(found.ref)
 
 
 def chosen_of(summary: RunSummary) -> ComparedEncoders:
@@ -83,15 +98,21 @@ def test_the_validation_rows_decide_and_all_that_follows_knows_one_encoder(retra
     summary = RunSummary.model_validate_json((retrained / "store/runs/first/summary.json").read_text())
     assert summary.encoder_choice is not None
     compared = summary.encoder_choice.compared
-    assert [one.encoders for one in compared] == [{"text": "tiny"}, {"text": "classical"}]
-    tiny, classical = compared
+    assert [one.encoders["text"] for one in compared] == ["tiny", "classical", BLEND]
+    tiny, classical, both = compared
     assert tiny.loss is not None
     assert classical.loss is not None
-    error = tiny.standard_error or classical.standard_error
-    assert error is not None
-    best_encoder = "tiny" if classical.loss - tiny.loss > 2 * error else "classical"
+    assert both.loss is not None
+    paired = stored_losses(
+        *(checkpoint_at(retrained, one.uri) for one in (tiny, classical)), Store(retrained / "store", "look")
+    )
+    assert paired is not None
+    assert paired.losses == (tiny.loss, classical.loss)
+    alone = "tiny" if classical.loss - tiny.loss > 2 * (paired.standard_error or 0) else "classical"
+    best_encoder = BLEND if both.loss <= min(tiny.loss, classical.loss) else alone
     assert summary.encoder_choice.encoders == {"text": best_encoder}
-    for one in compared:
+    read = {BLEND: "tiny"}.get(best_encoder, best_encoder)
+    for one in (tiny, classical):
         history = json.loads((retrained / "store" / one.uri / "history.json").read_text())
         assert one.figures == {"val_accuracy": history["epochs"][history["best_epoch"] - 1]["val_accuracy"]}
         temperature = history["temperature"]
@@ -103,9 +124,10 @@ def test_the_validation_rows_decide_and_all_that_follows_knows_one_encoder(retra
     assert refs.checkpoint is not None
     assert refs.checkpoint.uri == chosen_of(summary).uri
     card = json.loads((store.path(refs.checkpoint.uri) / "model.json").read_text())
-    assert card["config"]["encoders"]["text"] == card["encoders"]["text"]["encoder"] == best_encoder
-    assert {ref.encoder for ref in refs.features.values()} == {best_encoder}
-    assert run_config(store, "first").encoders.text == best_encoder
+    assert card["config"]["encoders"]["text"] == card["encoders"]["text"]["encoder"] == read
+    assert ("blend" in card) == (best_encoder == BLEND)
+    assert {ref.encoder for ref in refs.features.values()} == {read}
+    assert run_config(store, "first").encoders.text == read
     assert json.loads((store.root / "runs/first/config.json").read_text())["encoders"]["text"] == "auto"
     note = describe_choice(summary.encoder_choice)
     assert note in (summary.notes or ())
@@ -116,14 +138,17 @@ def test_the_validation_rows_decide_and_all_that_follows_knows_one_encoder(retra
     assert f"{classical.loss:.4f}" in page
 
 
-def test_an_unchanged_run_trains_nothing_and_neither_does_one_that_names_what_was_chosen(folder: Path) -> None:
+def test_an_unchanged_run_trains_nothing_and_neither_does_one_that_names_an_encoder(folder: Path) -> None:
     before = checkpoints(folder)
     again = execute(request_for(folder), Stages(train=_found))
     assert again.verdict == "unchanged"
-    named = execute(
-        request_for(folder, f"encoders.text={chosen_of(again).encoders['text']}", run="named"), Stages(train=_found)
-    )
-    assert (named.verdict, named.encoder_choice) == ("unchanged", None)
+    assert again.encoder_choice is not None
+    (tiny,) = (one for one in again.encoder_choice.compared if one.encoders == {"text": "tiny"})
+    named = execute(request_for(folder, "encoders.text=tiny", run="named"), Stages(train=_found))
+    assert (named.verdict == "unchanged", named.encoder_choice) == (tiny.chosen, None)
+    refs = run_refs(Store(folder / "store", "look"), "named")
+    assert refs.checkpoint is not None
+    assert refs.checkpoint.uri == tiny.uri
     assert checkpoints(folder) == before
 
 
@@ -167,9 +192,9 @@ def test_a_run_that_was_killed_goes_on(folder: Path) -> None:
     (first,) = checkpoints(folder) - before
     summary = execute(request_for(folder, "seed=1"), Stages())
     assert summary.encoder_choice is not None
-    tiny, classical = summary.encoder_choice.compared
+    tiny, classical, both = summary.encoder_choice.compared
     assert tiny.uri.endswith(first)
-    assert checkpoints(folder) - before == {first, classical.uri.rpartition("/")[2]}
+    assert checkpoints(folder) - before == {first, *(one.uri.rpartition("/")[2] for one in (classical, both))}
 
 
 def test_the_plan_knows_a_choice_whose_trainings_are_in_the_store(retrained: Path) -> None:
@@ -199,7 +224,7 @@ def test_a_champion_of_the_other_encoder_breaks_neither_comparison_nor_warm_star
     folder: Path, continue_from: str
 ) -> None:
     summary = execute(request_for(folder), Stages())
-    other = next(one for one in chosen_of(summary).encoders.values())
+    other = "tiny" if chosen_of(summary).encoders["text"] == "tiny" else "classical"
     rest = "tiny" if other == "classical" else "classical"
     named = (f"encoders.text={rest}", "seed=1", "name=other")
     assert execute(request_for(folder, *named, run="other"), Stages()).verdict == "promote"
@@ -255,7 +280,8 @@ def test_rows_without_the_modality_leave_nothing_to_choose(folder: Path) -> None
 
 @pytest.mark.slow
 def test_of_several_modalities_each_is_looked_at_by_itself(folder: Path) -> None:
-    summary = execute(request_for(folder, *BOTH), Stages())
+    both = (*BOTH, "encoders.test_time_flip=auto")  # under which nothing is blended
+    summary = execute(request_for(folder, *both), Stages())
     choice = summary.encoder_choice
     assert choice is not None
     assert [one.encoders for one in choice.compared[:2]] == [TINY, CLASSICAL]
@@ -271,9 +297,9 @@ def test_of_several_modalities_each_is_looked_at_by_itself(folder: Path) -> None
     assert {kind: tuple(losses.values()) for kind, losses in choice.modality_losses.items()} == paired.by_modality
     assert all(loss > 0 for losses in paired.by_modality.values() for loss in losses)
     taken = sorted((folder / "store" / KIND).iterdir())
-    assert execute(request_for(folder, *BOTH, run="same"), Stages(train=_found)).encoder_choice == choice
+    assert execute(request_for(folder, *both, run="same"), Stages(train=_found)).encoder_choice == choice
     assert sorted((folder / "store" / KIND).iterdir()) == taken
-    plan = {line["stage"]: line for line in plan_retrain(request_for(folder, *BOTH))}
+    plan = {line["stage"]: line for line in plan_retrain(request_for(folder, *both))}
     assert (plan["train"]["action"], "train, tiny" in plan) == ("reuse", False)
 
 
@@ -329,6 +355,61 @@ def test_what_trains_more_networks_must_be_better_by_more_than_chance(
             assert (one.difference, one.standard_error) == ((one.loss or 0) - (best.loss or 0), error)
 
 
+@pytest.mark.parametrize(
+    ("losses", "error", "chosen", "alone"),
+    [
+        ((0.40, 0.50, 0.39), 0.01, ["tiny+classical"] * 2, ["tiny", "tiny"]),
+        ((0.40, 0.41, 0.39), 0.01, ["tiny+classical"] * 2, ["classical", "classical"]),
+        ((0.40, 0.41, 0.40), 0.01, ["tiny+classical"] * 2, ["classical", "classical"]),  # it is not worse
+        ((0.40, 0.50, 0.41), 0.01, ["tiny", "tiny"], ["tiny", "tiny"]),
+        ((0.40, 0.41, 0.405), 0.01, ["classical", "classical"], ["classical", "classical"]),
+        ((0.50, 0.40, 0.41), 0.01, ["classical", "classical"], ["classical", "classical"]),
+    ],
+)
+def test_the_blend_goes_on_unless_one_model_has_a_lower_loss_by_itself(
+    losses: tuple[float, float, float], error: float, chosen: list[str], alone: list[str]
+) -> None:
+    both = blended([TINY, CLASSICAL])
+    named = dict(zip(("tiny+tiny", "classical+classical", "+".join(both.values())), losses, strict=True))
+    alike = {kind: dict.fromkeys(("tiny", "classical", BLEND), 0.5) for kind in TINY}
+    train, pair = trainings(named, error, alike)
+    asked: list[list[Encoders]] = []
+
+    def blend(several: list[Encoders]) -> ComparedEncoders | None:
+        """Their blend."""
+        asked.append(several)
+        return ComparedEncoders(encoders=both, uri="checkpoints/both")
+
+    found = find_choice([TINY, CLASSICAL], train, pair, blend)
+    assert found is not None
+    assert asked == [[TINY, CLASSICAL]]
+    assert list(found.encoders.values()) == chosen
+    study = find_choice([TINY, CLASSICAL], train, pair, mixes=False)
+    assert study is not None
+    assert list(study.encoders.values()) == alone
+    assert {"+".join(one.encoders.values()): one.loss for one in found.compared} == named
+    assert [one.encoders for one in found.compared if one.chosen] == [found.encoders]
+    assert find_choice([TINY, CLASSICAL], train, pair, lambda _: None) is None, "while the store does not have it"
+
+
+def test_nothing_is_blended_with_a_training_that_failed() -> None:
+    def train(encoders: Encoders) -> ComparedEncoders:
+        """Classical features fail."""
+        return ComparedEncoders(encoders=encoders, why="its loss is not finite" if encoders == CLASSICAL else "")
+
+    _, pair = trainings({"tiny+tiny": 0.4})
+    found = find_choice([TINY, CLASSICAL], train, pair, lambda _: pytest.fail("asked for a blend"))
+    assert found is not None
+    assert found.encoders == TINY
+
+
+def test_models_that_begin_otherwise_or_look_at_mirror_images_are_not_blended() -> None:
+    assert blends(load_config({}))
+    assert blends(load_config({}, ["encoders.test_time_flip=on"]))
+    assert not blends(load_config({}, ["encoders.test_time_flip=auto"]))
+    assert not blends(load_config({}, ["train.continue_from=auto"]))
+
+
 def test_nothing_is_mixed_where_one_encoder_is_better_for_each_modality() -> None:
     alone = {"image": {"tiny": 0.1, "classical": 0.5}, "text": {"tiny": 0.2, "classical": 0.7}}
     found = find_choice([TINY, CLASSICAL], *trainings({"tiny+tiny": 0.4, "classical+classical": 0.5}, by_itself=alone))
@@ -369,10 +450,14 @@ def test_a_study_works_under_the_encoder_that_a_retrain_chooses(
         return ref
 
     summary = start(request_for(folder, *settings, run="study"), stages=Stages(train=train))
-    assert summary.encoder_choice == retrained.encoder_choice, "by trainings that the store had"
-    chosen = chosen_of(retrained).encoders["text"]
+    assert summary.encoder_choice is not None
+    assert [one.uri for one in summary.encoder_choice.compared] == [
+        one.uri for one in retrained.encoder_choice.compared if one.encoders != {"text": BLEND}
+    ], "by trainings that the store had; a study varies one model"
+    chosen = chosen_of(summary).encoders["text"]
+    assert chosen in ("tiny", "classical")
     assert {name for name, count in trained.items() if count} <= {chosen}
-    assert describe_choice(retrained.encoder_choice) in (summary.notes or ())
+    assert describe_choice(summary.encoder_choice) in (summary.notes or ())
     refs = run_refs(Store(folder / "store", "look"), "study")
     assert start is translate_manifest or refs.features["text"].encoder == chosen
     assert run_config(Store(folder / "store", "look"), "study").encoders.text == chosen
@@ -462,9 +547,9 @@ def test_the_default_finds_what_a_run_that_named_tiny_has_trained(folder: Path) 
     assert config.encoders.text == "auto"
     found = execute(make_request(config, str(folder / "store"), None, "unnamed"), Stages())
     assert found.encoder_choice is not None
-    tiny, classical = found.encoder_choice.compared
+    tiny, classical, both = found.encoder_choice.compared
     assert tiny.uri == f"checkpoints/{trained}"
-    assert checkpoints(folder) - before == {trained, classical.uri.rpartition("/")[2]}
+    assert checkpoints(folder) - before == {trained, *(one.uri.rpartition("/")[2] for one in (classical, both))}
     assert found.verdict == "unchanged" if tiny.chosen else found.verdict != "unchanged"
 
 
@@ -488,7 +573,7 @@ def test_who_types_nothing_gets_what_the_validation_rows_chose(tmp_path: Path) -
     assert summary.verdict == "unchanged"
     refs = run_refs(Store(tmp_path / "store", "look"), str(summary.run))
     assert {name: ref.encoder for name, ref in refs.features.items()} == {
-        name: encoder for name, encoder in chosen.items() if name != "video"
+        name: {BLEND: "tiny"}.get(encoder, encoder) for name, encoder in chosen.items() if name != "video"
     }
 
 

@@ -138,7 +138,7 @@ def test_the_version_counts(package: Path, monkeypatch: pytest.MonkeyPatch) -> N
             "tasks/modeling/encoders.py",
             "DROPOUT = 0.1",
             "DROPOUT = 0.2",
-            ["compare", "compress", "evaluate", "explain", "monitor", "paired_losses", "train"],
+            ["blend", "compare", "compress", "evaluate", "explain", "monitor", "paired_losses", "train"],
         ),
         ("tasks/gate/comparison.py", "    if low > 0:", "    if low >= 0:", ["gate"]),
         ("tasks/ingest/splits.py", "def assign_splits(", "def assign_splits(_, ", ["ingest"]),

@@ -6,6 +6,7 @@ import csv
 import json
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from tasks.ingest.ingest import ingest
 from tasks.ingest.manifest.scan import scan
 from tasks.ingest.sources.digits import build_digits
 from tasks.media.video import decode_video
+from tasks.modeling.card import read_card
 from tasks.modeling.classical import SIDE_PX, hog, summarise_cepstra
 from tasks.modeling.packed_weights import unpack_weights
 from tasks.modeling.pretrained.describe import describe_encoder
@@ -44,6 +46,7 @@ from tasks.monitor.compare import compare_profiles
 from tasks.samples import Samples
 from tasks.stage_code import STAGES
 from tasks.store import Store
+from tasks.train.blending import blend_models
 from tasks.train.paired_losses import TrainedModel, pair_losses
 from tasks.translate.outcome import rows_table
 from tasks.translate.tables import make_table, plan_arms
@@ -227,6 +230,10 @@ def test_two_models_on_the_same_rows(tmp_path: Path) -> None:
         models.append(TrainedModel(trained.checkpoint, trained.features, config))
     found = pair_losses(models[0], models[1], ("text",), valid, request.store)
     assert_figures("paired_losses", found.model_dump(mode="json"))
+    both = replace(models[0], checkpoint=blend_models(models, valid, request.store))
+    paired = pair_losses(both, models[0], (), valid, request.store)
+    temperature = read_card(request.store.path(both.checkpoint.uri)).temperature
+    assert_figures("blend", {"loss": paired.losses[0], "temperature": temperature})
 
 
 def test_compression() -> None:

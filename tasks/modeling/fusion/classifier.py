@@ -95,6 +95,11 @@ class FusedClassifier(nn.Module):
                 if isinstance(last, nn.Linear):
                     shrink_head(last)
 
+    @property
+    def fusions(self) -> tuple[FusedClassifier, ...]:
+        """The networks behind the encoders: this one; of a blend its members."""
+        return (self,)
+
     def forward(
         self,
         batch: Mapping[InputName, Present],
