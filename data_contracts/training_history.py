@@ -209,6 +209,8 @@ class TrainingHistory(Frozen):
     members: tuple[Sha256, ...] = ()
     """Of a blend the models whose answers it blends, by their weights; `epochs` and `heads` are those of the first. (): it is
     one network."""
+    reached: dict[str, float] = Field(default_factory=dict)
+    """Of a blend, on the validation rows: `val_accuracy`. Of one network its epochs say it."""
     thresholds: ThresholdTuning | None = None
     """None where it does not ask to tune them."""
     temperature: TemperatureScaling | None = None

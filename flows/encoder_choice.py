@@ -25,6 +25,7 @@ from tasks.encoder_choice import (
     blends,
     cheapest_first,
     compare,
+    compare_blend,
     compared_kinds,
     describe_choice,
     differing,
@@ -282,7 +283,9 @@ class _Candidates:
         encoders = blended(several)
         whole = aside.model_copy(update={"checkpoint": checkpoint})
         self.trained.append((encoders, replace(first, checkpoint=checkpoint), whole))
-        return ComparedEncoders(encoders=encoders, uri=checkpoint.uri)
+        history = read_history(checkpoint, self.request.store)
+        assert history is not None
+        return compare_blend(encoders, checkpoint, history)
 
     def pair(self, one: Encoders, other: Encoders) -> PairedLosses:
         """The models with these encoders on the same validation rows."""

@@ -19,7 +19,15 @@ from flows.plan_since import Earlier, last_run, rates
 from flows.request import Request
 from flows.training_start import MOST_CHANGED, choose_start, describe_start
 from tasks.contract import read_table
-from tasks.encoder_choice import blended, blends, compare, encoders_to_try, open_modalities, with_encoders
+from tasks.encoder_choice import (
+    blended,
+    blends,
+    compare,
+    compare_blend,
+    encoders_to_try,
+    open_modalities,
+    with_encoders,
+)
 from tasks.extract.extract import clean_of, features_fingerprint, missing_media, preview_features, stored_digests
 from tasks.ingest.ingest import ingest_key
 from tasks.ingest.manifest.row_changes import RowChanges
@@ -80,9 +88,9 @@ def _known_choice(request: Request, plan: Callable[[Request], _Plan]) -> Encoder
         checkpoint = stored_blend([checkpoints[str(one)] for one in several], request.store)
         if checkpoint is None:
             return None
-        encoders = blended(several)
+        encoders, history = blended(several), read_history(checkpoint, request.store)
         checkpoints[str(encoders)] = checkpoint
-        return ComparedEncoders(encoders=encoders, uri=checkpoint.uri)
+        return None if history is None else compare_blend(encoders, checkpoint, history)
 
     return find_choice(
         encoders_to_try(request.config, valid.clean.modalities, valid.rows),

@@ -125,6 +125,11 @@ def compare(encoders: Encoders, checkpoint: CheckpointRef, history: TrainingHist
     )
 
 
+def compare_blend(encoders: Encoders, checkpoint: CheckpointRef, history: TrainingHistory) -> ComparedEncoders:
+    """What a blend reaches on them, before it is compared."""
+    return ComparedEncoders(encoders=dict(encoders), uri=checkpoint.uri, figures=history.reached)
+
+
 def cheapest_first(known: Iterable[ComparedEncoders]) -> list[ComparedEncoders]:
     """Those with the fewest networks to train first; a blend is not among what is judged so."""
     return sorted(known, key=lambda one: sum(encoder != "classical" for encoder in one.encoders.values()))

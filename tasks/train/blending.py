@@ -84,16 +84,18 @@ def _calibrated(
     card: ModelCard, network: FusedClassifier, job: TrainJob, store: Store
 ) -> tuple[ModelCard, dict[str, object]]:
     """The card with what the validation rows chose, and what the history says of it."""
-    from tasks.modeling.inference import load_inputs
+    from tasks.modeling.inference import load_inputs, predict_inputs
     from tasks.train.dataset import Dataset
-    from tasks.train.uncertainty import calibrate, number_groups
+    from tasks.train.uncertainty import batch_rows, calibrate, number_groups
+    from tasks.train.validation import validation_figures
 
     rows = read_samples(job.valid, store).of_split("val")
     weights = rows.weights.astype(np.float32)
     inputs = load_inputs(network, rows, job.features, store)
     val = Dataset(inputs, network.targets.encode(rows), weights / weights.mean())
     answers = calibrate(card, network, val, number_groups(rows), job.config.train)
-    return answers.card, {"temperature": answers.scaling, "thresholds": answers.thresholds}
+    figures = validation_figures(predict_inputs(network, val.inputs, batch_rows(network, job.config.train)), val)
+    return answers.card, {"temperature": answers.scaling, "thresholds": answers.thresholds, "reached": figures}
 
 
 def _key(members: Sequence[CheckpointRef]) -> str:

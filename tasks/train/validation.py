@@ -38,7 +38,7 @@ def validate(
         with torch.autocast(processes.device.type, torch.bfloat16, enabled=processes.bf16):
             found[first:last] = predict_inputs(model, data.inputs.cut(first, last), batch)
     outputs = processes.sum_arrays(torch.from_numpy(found))
-    figures = _figures(outputs.numpy(), data)
+    figures = validation_figures(outputs.numpy(), data)
     if model.targets.is_plain and config.loss == "cross-entropy" and balance is None and data.teacher is None:
         return _cross_entropy(outputs.numpy(), data, config.label_smoothing), figures
     every = torch.arange(data.rows)
@@ -65,7 +65,7 @@ def _cross_entropy(probabilities: Outputs, data: Dataset, smoothing: float) -> f
     return float(np.average(each, weights=data.weights))
 
 
-def _figures(outputs: Outputs, data: Dataset) -> dict[str, float]:
+def validation_figures(outputs: Outputs, data: Dataset) -> dict[str, float]:
     """The validation metric of the first column under its key, `val_accuracy`."""
     targets = data.targets.targets
     target = targets.columns[0]

@@ -83,6 +83,7 @@ def test_what_is_published_answers_with_the_mean_of_both_models(folder: Path) ->
     choice = summary_of(folder, "first").encoder_choice
     assert choice is not None
     assert choice.encoders == {"image": BLEND, "text": BLEND}
+    assert all(0 < one.figures["val_accuracy"] <= 1 for one in choice.compared)
     champion, store = champion_of(folder)
     published = store.path(champion.uri)
     card = read_card(published, champion.card_sha256)
