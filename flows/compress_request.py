@@ -104,8 +104,8 @@ def require_fused_features(config: RunConfig, card: ModelCard) -> None:
     weight = config.compress.distill_features_weight
     if weight and card.blend:
         raise UsageError(
-            f"compress.distill_features_weight={weight:g}: the model blends {len(card.blend)} models, each with fused features of its "
-            "own, so that there are none to learn; set it to 0"
+            f"compress.distill_features_weight={weight:g}: the model blends {len(card.blend)} models, each with fused "
+            "features of its own, so that there are none to learn; set it to 0"
         )
     if weight and "late" in (config.fusion.kind, card.config.fusion.kind):
         raise UsageError(

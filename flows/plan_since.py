@@ -55,7 +55,9 @@ class Earlier:
         tried = {
             kind: config.encoders.of(kind)
             for kind in kinds
-            if (self.config.encoders.of(kind) == AUTO if choice is None else choice.compared and kind in choice.encoders)
+            if (
+                self.config.encoders.of(kind) == AUTO if choice is None else choice.compared and kind in choice.encoders
+            )
         }
         return replace(self, config=with_encoders(self.config, tried))
 

@@ -70,7 +70,7 @@ def attribute(reading: Reading, encoder: nn.Module, score: Score, is_numeric: bo
 
 
 def _has_gradient(reading: Reading, encoder: nn.Module) -> bool:
-    """Whether there is something to interpolate: letters and cells there is only in a layer, and a blend has one in each model."""
+    """Whether there is something to interpolate: of letters and cells that is a layer, and a blend has one in each model."""
     from tasks.modeling.fusion.blended import Beside
 
     if isinstance(encoder, Beside) and not reading.values.is_floating_point():

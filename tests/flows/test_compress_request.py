@@ -24,7 +24,7 @@ def test_a_blend_has_no_fused_features_to_learn() -> None:
     asked = load_config({}, ["compress.distill_features_weight=0.5"])
     member = BlendMember(encoders=TINY, fusion=RunConfig().fusion, weight=0.5)
     card = ModelCard.model_validate(RECORD | {"blend": [member, member]})
-    with pytest.raises(UsageError, match="distill_features_weight=0.5: the model blends 2 models"):
+    with pytest.raises(UsageError, match=r"distill_features_weight=0\.5: the model blends 2 models"):
         require_fused_features(asked, card)
     require_fused_features(RunConfig(), card)
     require_fused_features(asked, ModelCard.model_validate(RECORD))

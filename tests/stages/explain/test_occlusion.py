@@ -49,7 +49,9 @@ def test_words_that_two_networks_of_a_blend_read_are_taken_away_too() -> None:
         found: torch.Tensor = encoder(values, torch.full((len(values),), values.shape[1])).sum(dim=1)
         return found
 
-    reading = read_input("text", coded("a good day"), "a good day", EncoderSpec(encoder="tiny", reads="inputs"), encoder)
+    reading = read_input(
+        "text", coded("a good day"), "a good day", EncoderSpec(encoder="tiny", reads="inputs"), encoder
+    )
     found = attribute(reading, encoder, score, False, 8).attribution
     assert found.method == "occlusion"
     assert all(part.value for part in found.values)
