@@ -102,6 +102,11 @@ def _why_not(method: MethodName, card: ModelCard, named: bool) -> str | None:
 def require_fused_features(config: RunConfig, card: ModelCard) -> None:
     """UsageError where a student is to learn features that it or the model does not have."""
     weight = config.compress.distill_features_weight
+    if weight and card.blend:
+        raise UsageError(
+            f"compress.distill_features_weight={weight:g}: the model blends {len(card.blend)} models, each with fused "
+            "features of its own, so that there are none to learn; set it to 0"
+        )
     if weight and "late" in (config.fusion.kind, card.config.fusion.kind):
         raise UsageError(
             f"compress.distill_features_weight={weight:g}: under fusion.kind = late the modalities vote, and there are no "

@@ -55,7 +55,8 @@ def plan_rows(request: Request, raw: RawRef) -> list[PlanLine]:
 
     def plan(request: Request) -> _Plan:
         """Under these settings."""
-        return _Plan(request, raw, earlier, known_rates, bool(kinds))
+        before = earlier.as_candidate(request.config, kinds) if earlier and kinds else earlier
+        return _Plan(request, raw, before, known_rates, bool(kinds))
 
     kinds = open_modalities(request.config)
     if not kinds:
@@ -294,7 +295,10 @@ class _Plan:
     def _train_and_after(self, splits: Mapping[Split, int], why: str) -> list[PlanLine]:
         epochs = self.request.config.train.epochs
         before = epochs if self.earlier is None else self.earlier.config.train.epochs  # what the rates were made with
-        train = self._line("train", epochs, 0, why, units=round(splits.get("train", 0) * epochs / before))
+        models = (
+            self.earlier.tried if self.earlier and self.is_candidate else 1
+        )  # the rates are of all that a run trained
+        train = self._line("train", epochs, 0, why, units=round(splits.get("train", 0) * epochs / before / models))
         evaluate = self._evaluation(splits, "test rows, by the new model and the champion")
         return [train, evaluate, self._line("publish", 1, 0, "where the gate passes it")]
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-from data_contracts.refs import InputName, RawRef
+from data_contracts.refs import InputName, Modality, RawRef
 from data_contracts.run_record import RunRecord
 from data_contracts.run_refs import RunRefs
 from flows.history import list_runs, run_config, run_refs
 from flows.request import Request
 from tasks.config import RunConfig
 from tasks.contract import read_table
+from tasks.encoder_choice import with_encoders
+from tasks.encoder_ids import AUTO
 from tasks.errors import CrossmodalError
 from tasks.ingest.manifest.row_changes import RowChanges, compare_rows
 from tasks.publish.tracking import flatten
@@ -40,6 +42,25 @@ class Earlier:
         before, now = (read_table(store.path(ref.uri) / "rows.parquet") for ref in (self.refs.raw, raw))
         return compare_rows(before, now)
 
+    @property
+    def tried(self) -> int:
+        """How many models it trained to choose from; 1 where it chose none."""
+        compared = () if self.refs.encoder_choice is None else self.refs.encoder_choice.compared
+        return max(1, sum(one.epochs > 0 for one in compared))
+
+    def as_candidate(self, config: RunConfig, kinds: Iterable[Modality]) -> Earlier:
+        """The same, where it left the encoders of these modalities open, too, as if it had them as this config does: it tried
+        each."""
+        choice = self.refs.encoder_choice
+        tried = {
+            kind: config.encoders.of(kind)
+            for kind in kinds
+            if (
+                self.config.encoders.of(kind) == AUTO if choice is None else choice.compared and kind in choice.encoders
+            )
+        }
+        return replace(self, config=with_encoders(self.config, tried))
+
     def settings_since(self, config: RunConfig, *sections: str) -> str:
         """The settings of these sections that differ, as `train.epochs 25 -> 5`; empty where none does."""
         ours, theirs = (_flat(one, sections) for one in (self.config, config))
@@ -55,6 +76,8 @@ class Earlier:
             return "an input that the last run did not have"
         encoder = config.encoders.of(name)
         if ref.encoder != encoder:
+            if self.config.encoders.of(name) == encoder:  # it tried this one, too, and kept the features of another
+                return self.settings_since(config, "extract", "media", "encoders")
             return f"another encoder: {ref.encoder} -> {encoder}"
         if ref.fingerprint == fingerprint:
             return ""

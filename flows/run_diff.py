@@ -22,7 +22,7 @@ def diff_runs(store: Store, a: RunRecord, b: RunRecord) -> RunDiff:
     return RunDiff(
         a.run,
         b.run,
-        _changes(_settings(store, a.run), _settings(store, b.run)),
+        _changes(settings_of(store, a.run), settings_of(store, b.run)),
         _changes(_data(a), _data(b)),
         [Figure(name, a.metrics.get(name), b.metrics.get(name), differences.get(name)) for name in metrics],
         paired,
@@ -30,11 +30,15 @@ def diff_runs(store: Store, a: RunRecord, b: RunRecord) -> RunDiff:
     )
 
 
-def _settings(store: Store, run: str) -> dict[str, str]:
+def settings_of(store: Store, run: str) -> dict[str, str]:
+    """Dotted key to value; of encoders that the run chose what it chose, a blend, too, which no config says."""
     try:
-        return dict(flatten(run_config(store, run).model_dump(mode="json")))
+        settings = dict(flatten(run_config(store, run).model_dump(mode="json")))
+        choice = run_refs(store, run).encoder_choice
     except CrossmodalError as error:  # a run of an older release: what it was asked for is not known
         return {"config": str(error)}
+    chosen = {} if choice is None else {f"encoders.{kind}": name for kind, name in choice.encoders.items()}
+    return settings | chosen
 
 
 def _data(record: RunRecord) -> dict[str, str]:

@@ -42,7 +42,7 @@ def attribute(reading: Reading, encoder: nn.Module, score: Score, is_numeric: bo
     """The attribution of one input of one row. Raises ModuleNotFoundError where captum is not installed."""
     layer = _last_map(encoder, reading) if reading.form == "picture" else None
     method: Method
-    if not getattr(encoder, "has_gradient", True):
+    if not _has_gradient(reading, encoder):
         method, parts, difference, gap = "occlusion", _occlude(reading, score), None, None
         spread = parts
     elif layer is not None:
@@ -67,6 +67,15 @@ def attribute(reading: Reading, encoder: nn.Module, score: Score, is_numeric: bo
         gap=gap,
     )
     return Found(found, parts.numpy())
+
+
+def _has_gradient(reading: Reading, encoder: nn.Module) -> bool:
+    """Whether there is something to interpolate: of letters and cells that is a layer, and a blend has one in each model."""
+    from tasks.modeling.fusion.blended import Beside
+
+    if isinstance(encoder, Beside) and not reading.values.is_floating_point():
+        return False
+    return bool(getattr(encoder, "has_gradient", True))
 
 
 # -- occlusion ---

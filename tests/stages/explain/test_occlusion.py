@@ -11,6 +11,8 @@ from tasks.explain.readings import read_input
 from tasks.modeling.classical import HASHED, ClassicalText
 from tasks.modeling.encoder_base import Standardised
 from tasks.modeling.encoder_spec import EncoderSpec
+from tasks.modeling.encoders import TinyText
+from tasks.modeling.fusion.blended import Beside
 
 
 def coded(text: str) -> np.ndarray:
@@ -35,3 +37,21 @@ def test_the_word_that_the_answer_rests_on_has_the_largest_value() -> None:
     without, good, last = (part.value for part in found.values)
     assert good > 0.4
     assert max(without, last) <= 0, "without another word, this one is a larger part of the text"
+
+
+def test_words_that_two_networks_of_a_blend_read_are_taken_away_too() -> None:
+    """encoders.text=tiny beside encoders.image=auto."""
+    torch.manual_seed(0)
+    encoder = Beside([TinyText(), TinyText()]).eval()
+
+    def score(values: torch.Tensor) -> torch.Tensor:
+        """(B, L) -> (B,)"""
+        found: torch.Tensor = encoder(values, torch.full((len(values),), values.shape[1])).sum(dim=1)
+        return found
+
+    reading = read_input(
+        "text", coded("a good day"), "a good day", EncoderSpec(encoder="tiny", reads="inputs"), encoder
+    )
+    found = attribute(reading, encoder, score, False, 8).attribution
+    assert found.method == "occlusion"
+    assert all(part.value for part in found.values)
