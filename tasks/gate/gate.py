@@ -16,9 +16,14 @@ KIND = "verdicts"
 
 
 def gate_key(report: EvalReport, config: RunConfig) -> str:
-    """The digest of everything that a verdict depends on."""
+    """The digest of everything that a verdict depends on.
+
+    Of two evaluations that came to the same, as of one model from two trainings, each has a verdict that rests on it.
+    """
     rules = config.gate.model_dump(mode="json", exclude={"approval", "approval_days"})  # which shape no verdict
-    return digest_json({"report": report.sha256, "config": {"gate": rules}, "code": code_fingerprint("gate")})
+    return digest_json(
+        {"report": [report.uri, report.sha256], "config": {"gate": rules}, "code": code_fingerprint("gate")}
+    )
 
 
 def gate(report: EvalReport, config: RunConfig, store: Store) -> Verdict:

@@ -9,7 +9,7 @@ import pytest
 from data_contracts.refs import EvalReport
 from tasks.config import GateConfig, Rule, RunConfig
 from tasks.gate.gate import gate, gate_key
-from tasks.store import Store
+from tasks.store import Store, write_text
 from tests.support.gate_reports import SHA, against, errors, make_report
 
 
@@ -307,6 +307,23 @@ def test_the_first_model_is_promoted_and_the_table_is_complete(tmp_path: Path) -
     assert "no champion" in verdict.reason
     assert [rule.n for rule in verdict.rules] == [500, 500]
     assert "\n" not in verdict.reason
+
+
+def test_of_two_evaluations_that_came_to_the_same_each_has_a_verdict_that_rests_on_it(tmp_path: Path) -> None:
+    store, config = Store(tmp_path), RunConfig()
+    # Of one model from two trainings (other epochs, the same weights): equal files, and so the same digest.
+    reports = [make_report().model_copy(update={"uri": f"evaluations/{key * 64}"}) for key in "ab"]
+    assert reports[0].sha256 == reports[1].sha256
+    for report in reports:
+        with store.create("evaluations", report.uri.partition("/")[2], [], "0" * 64) as draft:
+            write_text(draft.path / "detail.json", "{}")
+            draft.ref = {"uri": report.uri}
+    verdicts = [gate(report, config, store) for report in reports]
+    assert verdicts[0].sha256 == verdicts[1].sha256
+    for report, verdict in zip(reports, verdicts, strict=True):
+        record = store.record_of(verdict.uri)
+        assert record is not None
+        assert list(record.parents) == [report.uri]
 
 
 def test_stored_once_and_found_again(tmp_path: Path) -> None:
