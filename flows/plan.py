@@ -295,9 +295,8 @@ class _Plan:
     def _train_and_after(self, splits: Mapping[Split, int], why: str) -> list[PlanLine]:
         epochs = self.request.config.train.epochs
         before = epochs if self.earlier is None else self.earlier.config.train.epochs  # what the rates were made with
-        models = (
-            self.earlier.tried if self.earlier and self.is_candidate else 1
-        )  # the rates are of all that a run trained
+        # The rates are of all that a run trained.
+        models = self.earlier.tried if self.earlier and self.is_candidate else 1
         train = self._line("train", epochs, 0, why, units=round(splits.get("train", 0) * epochs / before / models))
         evaluate = self._evaluation(splits, "test rows, by the new model and the champion")
         return [train, evaluate, self._line("publish", 1, 0, "where the gate passes it")]

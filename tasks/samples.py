@@ -160,9 +160,8 @@ class Samples:
         self, places: pa.Array
     ) -> Samples:  # of Arrow's own: what turns others into Arrow, or back, imports pandas
         read, before = self._chosen_from or (self, None)
-        of_all = (
-            places if before is None else before.take(places)
-        )  # not by way of this selection, which would keep its own
+        # Not by way of this selection, which would keep its own.
+        of_all = places if before is None else before.take(places)
         found = self._of(lambda name: read.column(name).take(of_all), self.names, len(places))
         found._chosen_from = read, of_all
         return found

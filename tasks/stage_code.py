@@ -61,7 +61,7 @@ _VALIDATED = (
     "data_contracts.expectations.*",
     "tasks.gate_rules",
     "tasks.mirrored_labels",
-    *_of_train("batch_plan dataset distillation divided fsdp losses processes request sampling validation"),
+    *_of_train("batch_plan dataset distillation divided fsdp losses processes request sampling"),
 )
 """Imported by what answers the validation rows of a trained model, and without effect on it."""
 
@@ -251,7 +251,7 @@ STAGES: dict[str, StageCode] = {
             "tasks.train.uncertainty",
         ),
         libraries=("numpy", "scipy", "torch"),
-        unused=(*_VALIDATED, "tasks.modeling.selective", "tasks.train.thresholds"),
+        unused=(*_VALIDATED, "tasks.modeling.selective", *_of_train("thresholds validation")),
     ),
     "blend": StageCode(  # of models whose keys have all that trained them
         version=1,
@@ -261,8 +261,7 @@ STAGES: dict[str, StageCode] = {
             "tasks.modeling.calibration",
             "tasks.modeling.selective",
             "tasks.train.blending",
-            "tasks.train.thresholds",
-            "tasks.train.uncertainty",
+            *_of_train("thresholds uncertainty validation"),  # the last for what it reaches on the validation rows
         ),
         libraries=("numpy", "scipy", "torch"),
         unused=(*_VALIDATED, "tasks.modeling.row_clusters", *_of_train("checkpoint paired_losses test_time_flip")),

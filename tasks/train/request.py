@@ -75,8 +75,7 @@ def _digest(folder: Path, sha256: str, names: tuple[InputName, ...]) -> str:
     """Of the table with this digest: it is asked for by the plan, by Prefect's cache key, and by the stage itself."""
     seen = Samples.read(folder).of_split("train", "val").sorted_by_id()
     read = ["id", "label", "targets", "split", "weight", *names]
-    if (
-        "group" in seen.names and seen.column("group").is_valid().true_count
-    ):  # that the temperature is cross-validated by
+    # Groups, by which the temperature is cross-validated.
+    if "group" in seen.names and seen.column("group").is_valid().true_count:
         read.append("group")
     return seen.digest(read)

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +62,8 @@ class Up:
         api = PrefectAPI(self.running.prefect_url, self.running.auth_string)
         try:
             found = api.get(f"deployments/name/{deployment}")["id"]
-            return str(api.post(f"deployments/{found}/create_flow_run", {"parameters": parameters})["id"])
+            body = {"parameters": parameters, "idempotency_key": uuid.uuid4().hex}  # a busy server is asked again
+            return str(api.post(f"deployments/{found}/create_flow_run", body)["id"])
         finally:
             api.close()
 
